@@ -1,0 +1,2 @@
+//! The binary: parse, run, print the error chain, exit. Everything else lives in the crates beside this file.
+fn main() {}
