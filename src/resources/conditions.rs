@@ -80,7 +80,9 @@ impl Reason {
             | Self::NameConflict
             | Self::ContainerFailed
             | Self::Terminating => Outlook::Reconciling,
-            Self::ImagePullFailed | Self::ImageArchMismatch | Self::Failed | Self::InvalidSpec => Outlook::Stalled,
+            Self::ImagePullFailed | Self::ImageArchMismatch | Self::Failed | Self::InvalidSpec => {
+                Outlook::Stalled
+            }
         }
     }
 }
@@ -108,12 +110,20 @@ pub struct Summary {
 impl Summary {
     /// A summary from its two parts.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self {
+            reason,
+            message: message.into(),
+        }
     }
 
     /// The conditions that say this. `previous` are the object's conditions so far: a condition whose status stays keeps the time of
     /// its last transition, so that an unchanged summary makes unchanged conditions.
-    pub fn conditions(&self, generation: Option<i64>, previous: &[Condition], now: jiff::Timestamp) -> Vec<Condition> {
+    pub fn conditions(
+        &self,
+        generation: Option<i64>,
+        previous: &[Condition],
+        now: jiff::Timestamp,
+    ) -> Vec<Condition> {
         let outlook = self.reason.outlook();
         let is = |wanted: Outlook| if outlook == wanted { "True" } else { "False" };
         let condition = |kind: &str, status: &str| {
@@ -142,7 +152,9 @@ impl Summary {
 
 /// The `Ready` condition among an object's conditions.
 pub fn ready(conditions: &[Condition]) -> Option<&Condition> {
-    conditions.iter().find(|condition| condition.type_ == "Ready")
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == "Ready")
 }
 
 #[cfg(test)]

@@ -78,7 +78,9 @@ fn default_stop_grace_period() -> Duration {
 }
 
 /// When an image is pulled.
-#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq,
+)]
 pub enum ImagePullPolicy {
     /// Only when the host does not have it.
     #[default]
@@ -95,7 +97,10 @@ pub enum ImagePullPolicy {
 #[x_kube(validation = Rule::new("!(has(self.value) && has(self.valueFrom))").message("give value or valueFrom, not both"))]
 pub struct EnvVar {
     /// The variable's name.
-    #[schemars(length(min = 1, max = 250), regex(pattern = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"))]
+    #[schemars(
+        length(min = 1, max = 250),
+        regex(pattern = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")
+    )]
     pub name: String,
     /// The value itself. Put secrets into a Secret and use `valueFrom`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -159,7 +164,10 @@ pub struct Mount {
 #[serde(rename_all = "camelCase")]
 pub struct VolumeMount {
     /// The volume's name; on the host it is `clos_<namespace>_<name>`.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
 }
 
@@ -202,7 +210,19 @@ pub struct Limits {
 }
 
 /// The transport of a port.
-#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    schemars::JsonSchema,
+    Serialize,
+    Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+)]
 pub enum Protocol {
     /// TCP.
     #[default]
@@ -229,7 +249,10 @@ impl Protocol {
 pub struct PublishedPort {
     /// A name to refer to the port by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 15), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 15),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: Option<String>,
     /// The port the container listens on.
     #[schemars(range(min = 1, max = 65535))]

@@ -7,5 +7,11 @@ use crate::{Group, Host, Instance, Port, Service};
 
 /// The definitions of all kinds.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![Service::crd(), Group::crd(), Instance::crd(), Port::crd(), Host::crd()]
+    vec![
+        Service::crd(),
+        Group::crd(),
+        Instance::crd(),
+        Port::crd(),
+        Host::crd(),
+    ]
 }

@@ -44,11 +44,21 @@ impl FromStr for Duration {
             let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
             let number: u64 = rest[..digits].parse().map_err(|_| bad())?;
             rest = &rest[digits..];
-            let (unit, factor) = UNITS.iter().find(|(unit, _)| rest.starts_with(unit)).ok_or_else(bad)?;
+            let (unit, factor) = UNITS
+                .iter()
+                .find(|(unit, _)| rest.starts_with(unit))
+                .ok_or_else(bad)?;
             rest = &rest[unit.len()..];
-            millis = number.checked_mul(*factor).and_then(|part| millis.checked_add(part)).ok_or_else(bad)?;
+            millis = number
+                .checked_mul(*factor)
+                .and_then(|part| millis.checked_add(part))
+                .ok_or_else(bad)?;
         }
-        if text.is_empty() { Err(bad()) } else { Ok(Self(std::time::Duration::from_millis(millis))) }
+        if text.is_empty() {
+            Err(bad())
+        } else {
+            Ok(Self(std::time::Duration::from_millis(millis)))
+        }
     }
 }
 
@@ -109,16 +119,31 @@ mod tests {
 
     #[test]
     fn text_with_units_is_summed() {
-        assert_eq!("1h30m".parse::<Duration>().unwrap(), Duration::from_secs(5400));
+        assert_eq!(
+            "1h30m".parse::<Duration>().unwrap(),
+            Duration::from_secs(5400)
+        );
         assert_eq!("1500ms".parse::<Duration>().unwrap().to_string(), "1s500ms");
         assert_eq!("0".parse::<Duration>().unwrap().to_string(), "0s");
     }
 
     #[test]
     fn text_without_a_unit_is_refused_with_what_would_be_right() {
-        for text in ["", "30", "s", "-1s", "1.5s", "1d", "99999999999999999999s", "1s1"] {
+        for text in [
+            "",
+            "30",
+            "s",
+            "-1s",
+            "1.5s",
+            "1d",
+            "99999999999999999999s",
+            "1s1",
+        ] {
             let error = text.parse::<Duration>().unwrap_err();
-            assert!(error.to_string().contains("write it like"), "{text}: {error}");
+            assert!(
+                error.to_string().contains("write it like"),
+                "{text}: {error}"
+            );
         }
     }
 

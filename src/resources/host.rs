@@ -19,13 +19,38 @@ use crate::quantity::Quantity;
     status = "HostStatus",
     derive = "PartialEq",
     doc = "A machine with a container engine.",
-    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
-    printcolumn(name = "Engine", type_ = "string", json_path = ".status.engine.version"),
-    printcolumn(name = "API", type_ = "string", json_path = ".status.engine.apiVersion"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
+    printcolumn(
+        name = "Engine",
+        type_ = "string",
+        json_path = ".status.engine.version"
+    ),
+    printcolumn(
+        name = "API",
+        type_ = "string",
+        json_path = ".status.engine.apiVersion"
+    ),
     printcolumn(name = "CPU", type_ = "string", json_path = ".status.capacity.cpu"),
-    printcolumn(name = "Memory", type_ = "string", json_path = ".status.capacity.memory"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#, priority = 1)
+    printcolumn(
+        name = "Memory",
+        type_ = "string",
+        json_path = ".status.capacity.memory"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct HostSpec {}

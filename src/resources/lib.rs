@@ -4,7 +4,10 @@
 //! [`port`], [`instance`] and [`host`] are the other kinds; [`conditions`] says how any of them is; [`names`] holds every label,
 //! annotation and derived name; [`duration`] and [`quantity`] are the checked values; [`crds`] is the registry of kinds.
 
-#![expect(unreachable_pub, reason = "kube's KubeSchema derive declares a public struct inside a function")]
+#![expect(
+    unreachable_pub,
+    reason = "kube's KubeSchema derive declares a public struct inside a function"
+)]
 
 pub mod conditions;
 pub mod container;

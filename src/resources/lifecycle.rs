@@ -6,7 +6,9 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 /// Whether something should run. Stopping is declared state, not a command.
-#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq,
+)]
 pub enum State {
     /// It should run.
     #[default]
@@ -16,7 +18,9 @@ pub enum State {
 }
 
 /// When a container that ended is started again.
-#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq,
+)]
 pub enum RestartPolicy {
     /// Always: a long-running service.
     #[default]
@@ -42,7 +46,10 @@ impl RestartPolicy {
 #[serde(rename_all = "camelCase")]
 pub struct Dependency {
     /// The other service's name.
-    #[schemars(length(min = 1, max = 58), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 58),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub service: String,
     /// What must be true of it.
     #[serde(default)]
@@ -50,7 +57,9 @@ pub struct Dependency {
 }
 
 /// What must be true of a service that another one depends on.
-#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq,
+)]
 pub enum DependencyCondition {
     /// Its containers run.
     #[default]
@@ -78,7 +87,9 @@ pub struct Update {
 }
 
 /// The order of replacement, one instance at a time.
-#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq,
+)]
 pub enum UpdateStrategy {
     /// The old container is stopped, then the new one is started.
     #[default]

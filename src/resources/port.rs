@@ -36,7 +36,10 @@ use crate::container::Protocol;
 )]
 pub struct PortSpec {
     /// The Host whose port it is.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub host: String,
     /// The transport.
     #[serde(default)]

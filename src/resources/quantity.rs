@@ -53,17 +53,36 @@ impl FromStr for Quantity {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bad = || ParseQuantityError(text.to_owned());
-        let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+        let digits = text
+            .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+            .unwrap_or(text.len());
         let (number, suffix) = text.split_at(digits);
-        let factor = SUFFIXES.iter().find(|(name, _)| *name == suffix).ok_or_else(bad)?.1;
+        let factor = SUFFIXES
+            .iter()
+            .find(|(name, _)| *name == suffix)
+            .ok_or_else(bad)?
+            .1;
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        if whole.len() > 18 || fraction.len() > 9 || (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+        if whole.len() > 18
+            || fraction.len() > 9
+            || (whole.is_empty() && fraction.is_empty())
+            || fraction.contains('.')
+        {
             return Err(bad());
         }
-        let parse = |digits: &str| if digits.is_empty() { Ok(0) } else { digits.parse::<u128>().map_err(|_| bad()) };
+        let parse = |digits: &str| {
+            if digits.is_empty() {
+                Ok(0)
+            } else {
+                digits.parse::<u128>().map_err(|_| bad())
+            }
+        };
         let scale = 10u128.pow(u32::try_from(fraction.len()).map_err(|_| bad())?);
         let milli = parse(whole)? * factor + (parse(fraction)? * factor).div_ceil(scale);
-        Ok(Self { text: text.to_owned(), milli })
+        Ok(Self {
+            text: text.to_owned(),
+            milli,
+        })
     }
 }
 
@@ -143,7 +162,10 @@ mod tests {
     fn text_that_is_no_quantity_is_refused_with_what_would_be_right() {
         for text in ["", "x", "1.2.3", "-1", "512MB", "1 Gi", ".", "1u"] {
             let error = text.parse::<Quantity>().unwrap_err();
-            assert!(error.to_string().contains("write it like"), "{text}: {error}");
+            assert!(
+                error.to_string().contains("write it like"),
+                "{text}: {error}"
+            );
         }
     }
 

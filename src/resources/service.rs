@@ -58,7 +58,10 @@ use crate::lifecycle::{Dependency, Placement, RestartPolicy, State, Update};
 )]
 pub struct ServiceSpec {
     /// The group this service belongs to; its services reach each other by name. It cannot be changed later.
-    #[schemars(length(min = 1, max = 50), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 50),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub group: String,
 
     /// What the service is for, in a sentence.
@@ -160,7 +163,9 @@ pub struct ServiceStatus {
 }
 
 /// A service's state in one word, for tables and dashboards.
-#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord,
+)]
 pub enum ServiceState {
     /// Every desired instance is ready.
     Running,
