@@ -1,2 +1,18 @@
-//! The binary: parse, run, print the error chain, exit. Everything else lives in the crates beside this file.
-fn main() {}
+//! The binary: run the command line, print what went wrong with its causes, end with its exit code. Everything else lives in the
+//! crates beside this file.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clos_telemetry::Chain;
+
+fn main() -> ExitCode {
+    match clos_cli::run() {
+        Ok(ending) => ending.into(),
+        Err(error) => {
+            // Nobody is left to tell when standard error is gone.
+            let _ = writeln!(std::io::stderr(), "clos: {}", Chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
