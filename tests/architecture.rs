@@ -14,15 +14,54 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("engine", &["resources", "plan", "telemetry"]),
     ("auth", &["store", "telemetry"]),
     ("audit", &["store", "auth", "telemetry"]),
-    ("apiserver", &["resources", "store", "auth", "audit", "telemetry"]),
-    ("controllers", &["resources", "plan", "engine", "audit", "telemetry"]),
+    (
+        "apiserver",
+        &["resources", "store", "auth", "audit", "telemetry"],
+    ),
+    (
+        "controllers",
+        &["resources", "plan", "engine", "audit", "telemetry"],
+    ),
     ("sources", &["resources", "telemetry"]),
-    ("app", &["telemetry", "resources", "store", "plan", "engine", "auth", "audit", "apiserver", "controllers", "sources"]),
-    ("cli", &["resources", "plan", "engine", "auth", "audit", "sources", "app", "telemetry"]),
+    (
+        "app",
+        &[
+            "telemetry",
+            "resources",
+            "store",
+            "plan",
+            "engine",
+            "auth",
+            "audit",
+            "apiserver",
+            "controllers",
+            "sources",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "resources",
+            "plan",
+            "engine",
+            "auth",
+            "audit",
+            "sources",
+            "app",
+            "telemetry",
+        ],
+    ),
 ];
 
 /// Libraries that exactly one crate may know.
-const KNOWN_BY_ONE: &[(&str, &str)] = &[("bollard", "engine"), ("redb", "store"), ("axum", "apiserver"), ("rcgen", "auth"), ("kube-cel", "apiserver"), ("clap", "cli")];
+const KNOWN_BY_ONE: &[(&str, &str)] = &[
+    ("bollard", "engine"),
+    ("redb", "store"),
+    ("axum", "apiserver"),
+    ("rcgen", "auth"),
+    ("kube-cel", "apiserver"),
+    ("clap", "cli"),
+];
 
 /// What a pure crate must not be able to reach.
 const NOT_IN_PLAN: &[&str] = &["tokio", "futures", "rand", "tracing"];
@@ -91,9 +130,17 @@ fn shown(path: &Path) -> String {
 fn every_crate_depends_only_on_what_the_import_table_allows() {
     let table: BTreeMap<&str, &[&str]> = MAY_DEPEND_ON.iter().copied().collect();
     for name in crates() {
-        let allowed = table.get(name.as_str()).unwrap_or_else(|| panic!("src/{name} is not in the import table"));
-        for dependency in dependencies(&name).iter().filter_map(|dependency| dependency.strip_prefix("clos-")) {
-            assert!(allowed.contains(&dependency), "clos-{name} may not depend on clos-{dependency}");
+        let allowed = table
+            .get(name.as_str())
+            .unwrap_or_else(|| panic!("src/{name} is not in the import table"));
+        for dependency in dependencies(&name)
+            .iter()
+            .filter_map(|dependency| dependency.strip_prefix("clos-"))
+        {
+            assert!(
+                allowed.contains(&dependency),
+                "clos-{name} may not depend on clos-{dependency}"
+            );
         }
     }
 }
@@ -101,15 +148,24 @@ fn every_crate_depends_only_on_what_the_import_table_allows() {
 #[test]
 fn outside_systems_are_known_by_one_crate_each() {
     for (library, owner) in KNOWN_BY_ONE {
-        let users: Vec<String> = crates().into_iter().filter(|name| dependencies(name).contains(*library)).collect();
+        let users: Vec<String> = crates()
+            .into_iter()
+            .filter(|name| dependencies(name).contains(*library))
+            .collect();
         assert_eq!(users, [*owner], "{library} is for clos-{owner} only");
     }
 }
 
 #[test]
 fn the_planners_cannot_reach_a_runtime_a_clock_or_dice() {
-    let reached: Vec<String> = dependencies("plan").into_iter().filter(|name| NOT_IN_PLAN.contains(&name.as_str())).collect();
-    assert!(reached.is_empty(), "clos-plan is pure and must not depend on {reached:?}");
+    let reached: Vec<String> = dependencies("plan")
+        .into_iter()
+        .filter(|name| NOT_IN_PLAN.contains(&name.as_str()))
+        .collect();
+    assert!(
+        reached.is_empty(),
+        "clos-plan is pure and must not depend on {reached:?}"
+    );
 }
 
 #[test]
@@ -127,11 +183,19 @@ fn no_file_is_larger_than_one_subject() {
     let mut large = Vec::new();
     for path in all_rust_files() {
         let text = fs::read_to_string(&path).unwrap();
-        let is_test = path.components().any(|part| part.as_os_str() == "tests") || path.ends_with("tests.rs");
+        let is_test =
+            path.components().any(|part| part.as_os_str() == "tests") || path.ends_with("tests.rs");
         let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
-        let code_lines = code.lines().filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with("//")).count();
+        let code_lines = code
+            .lines()
+            .filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with("//"))
+            .count();
         if text.lines().count() > MOST_LINES || (!is_test && code_lines > MOST_CODE_LINES) {
-            large.push(format!("{}: {} lines, {code_lines} of code", shown(&path), text.lines().count()));
+            large.push(format!(
+                "{}: {} lines, {code_lines} of code",
+                shown(&path),
+                text.lines().count()
+            ));
         }
     }
     assert!(large.is_empty(), "split by noun:\n{}", large.join("\n"));
@@ -143,7 +207,10 @@ fn every_file_is_part_of_its_crate() {
     for path in all_rust_files() {
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let folder = path.parent().unwrap();
-        let is_root = matches!(name.as_str(), "lib" | "main") || folder.join("Cargo.toml").exists() || folder.ends_with("tests") || folder.ends_with("benches");
+        let is_root = matches!(name.as_str(), "lib" | "main")
+            || folder.join("Cargo.toml").exists()
+            || folder.ends_with("tests")
+            || folder.ends_with("benches");
         if is_root {
             // A module beside lib.rs is declared there; a file right below tests/ or benches/ is a target of its own.
             if folder.join("lib.rs").exists() && name != "lib" {
@@ -154,11 +221,24 @@ fn every_file_is_part_of_its_crate() {
             }
             continue;
         }
-        let (parent, module) = if name == "mod" { (folder.parent().unwrap(), folder.file_name().unwrap().to_str().unwrap()) } else { (folder, name.as_str()) };
-        let declares = |file: PathBuf| fs::read_to_string(file).is_ok_and(|text| text.contains(&format!("mod {module};")));
+        let (parent, module) = if name == "mod" {
+            (
+                folder.parent().unwrap(),
+                folder.file_name().unwrap().to_str().unwrap(),
+            )
+        } else {
+            (folder, name.as_str())
+        };
+        let declares = |file: PathBuf| {
+            fs::read_to_string(file).is_ok_and(|text| text.contains(&format!("mod {module};")))
+        };
         let candidates = ["mod.rs", "lib.rs", "main.rs"].map(|file| parent.join(file));
         let sibling_of_folder = parent.with_extension("rs");
-        if !candidates.into_iter().chain([sibling_of_folder]).any(declares) {
+        if !candidates
+            .into_iter()
+            .chain([sibling_of_folder])
+            .any(declares)
+        {
             strays.push(shown(&path));
         }
     }

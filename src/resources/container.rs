@@ -193,8 +193,8 @@ pub struct Resources {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.memory) || !quantity(string(self.memory)).isLessThan(quantity('6Mi'))").message("the engine needs a memory limit of at least 6Mi").field_path(".memory"),
-    validation = Rule::new("!has(self.cpu) || !quantity(string(self.cpu)).isLessThan(quantity('10m'))").message("the engine needs a cpu limit of at least 10m, a hundredth of a core").field_path(".cpu")
+    validation = Rule::new("!has(self.memory) || !isQuantity(string(self.memory)) || !quantity(string(self.memory)).isLessThan(quantity('6Mi'))").message("the engine needs a memory limit of at least 6Mi").field_path(".memory"),
+    validation = Rule::new("!has(self.cpu) || !isQuantity(string(self.cpu)) || !quantity(string(self.cpu)).isLessThan(quantity('10m'))").message("the engine needs a cpu limit of at least 10m, a hundredth of a core").field_path(".cpu")
 )]
 pub struct Limits {
     /// Processor cores, as `0.5` or `500m`.
@@ -260,8 +260,8 @@ pub struct PublishedPort {
     /// The port on the host: a number, or `auto` for one from the group's range. Without it the port is reachable within the group only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(
-        validation = Rule::new("type(self) == int ? self >= 1 && self <= 65535 : self == 'auto'").message(Message::Expression("string(self) + ' is not a port; give 1 to 65535, or \"auto\"'".into())),
-        validation = Rule::new("type(self) == int || self != 'auto'").message("choosing a host port is not carried out by this version; give a number").reason(Reason::FieldValueForbidden)
+        validation = Rule::new("string(self) == 'auto' || (string(self).matches('^[0-9]{1,5}$') && int(string(self)) >= 1 && int(string(self)) <= 65535)").message("give a port from 1 to 65535, or \"auto\""),
+        validation = Rule::new("string(self) != 'auto'").message("choosing a host port is not carried out by this version; give a number").reason(Reason::FieldValueForbidden)
     )]
     pub host_port: Option<IntOrString>,
     /// The host's address that the port is published on.

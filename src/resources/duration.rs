@@ -106,7 +106,10 @@ impl JsonSchema for Duration {
         json_schema!({
             "type": "string",
             "maxLength": 40,
-            "pattern": "^(0|([0-9]{1,9}(ms|s|m|h))+)$",
+            "x-kubernetes-validations": [{
+                "rule": "self.matches('^(0|([0-9]{1,9}(ms|s|m|h))+)$')",
+                "message": "write a duration like 500ms, 30s, 5m or 1h30m",
+            }],
         })
     }
 }

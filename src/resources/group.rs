@@ -27,7 +27,7 @@ use crate::lifecycle::State;
     printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#, priority = 1),
     validation = Rule::new("size(self.metadata.name) <= 50 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
         .message("a group's name is a DNS label of at most 50 characters: a-z, 0-9 and '-', beginning and ending with a letter or digit")
-        .field_path(".metadata.name").reason(Reason::FieldValueInvalid)
+.reason(Reason::FieldValueInvalid)
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

@@ -27,7 +27,7 @@ use crate::container::Protocol;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name == self.spec.host + '-' + (self.spec.protocol == 'TCP' ? 'tcp' : 'udp') + '-' + string(self.spec.port)")
         .message(Message::Expression("'this port must be named ' + self.spec.host + '-' + (self.spec.protocol == 'TCP' ? 'tcp' : 'udp') + '-' + string(self.spec.port)".into()))
-        .field_path(".metadata.name").reason(Reason::FieldValueInvalid)
+.reason(Reason::FieldValueInvalid)
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

@@ -129,7 +129,10 @@ impl JsonSchema for Quantity {
             "x-kubernetes-int-or-string": true,
             "anyOf": [{"type": "integer"}, {"type": "string"}],
             "maxLength": 30,
-            "pattern": "^[0-9]{0,18}([.][0-9]{0,9})?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$",
+            "x-kubernetes-validations": [{
+                "rule": "string(self).matches('^([0-9]{1,18}([.][0-9]{0,9})?|[.][0-9]{1,9})(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$')",
+                "message": "write an amount like 500m, 2, 512Mi or 1.5Gi",
+            }],
         })
     }
 }

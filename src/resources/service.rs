@@ -38,10 +38,10 @@ use crate::lifecycle::{Dependency, Placement, RestartPolicy, State, Update};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#, priority = 1),
     validation = Rule::new("size(self.metadata.name) <= 58").message("a service's name has at most 58 characters, so that its instances' names fit a DNS label")
-        .field_path(".metadata.name").reason(Reason::FieldValueInvalid),
+.reason(Reason::FieldValueInvalid),
     validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
         .message("a service's name is a DNS label: a-z, 0-9 and '-', beginning and ending with a letter or digit")
-        .field_path(".metadata.name").reason(Reason::FieldValueInvalid)
+.reason(Reason::FieldValueInvalid)
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -49,19 +49,17 @@ use crate::lifecycle::{Dependency, Placement, RestartPolicy, State, Update};
     validation = Rule::new("!has(self.healthCheck)").message("health checks declared here are not carried out by this version; give the image a HEALTHCHECK, which is").field_path(".healthCheck").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!has(self.onUnhealthy)").message("acting on failed health checks is not carried out by this version; leave the field out").field_path(".onUnhealthy").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!has(self.placement)").message("placement is not carried out by this version, there is one host; leave the field out").field_path(".placement").reason(Reason::FieldValueForbidden),
-    validation = Rule::new("!has(self.ports) || self.ports.all(p, !has(p.hostPort) || type(p.hostPort) != int || self.ports.exists_one(q, has(q.hostPort) && q.hostPort == p.hostPort && q.protocol == p.protocol))")
+    validation = Rule::new("!has(self.ports) || self.ports.all(p, !has(p.hostPort) || string(p.hostPort) == 'auto' || self.ports.exists_one(q, has(q.hostPort) && q.hostPort == p.hostPort && q.protocol == p.protocol))")
         .message("two ports ask for the same host port; give each its own").field_path(".ports"),
     validation = Rule::new("!has(self.ports) || self.ports.all(p, !has(p.name) || self.ports.exists_one(q, has(q.name) && q.name == p.name))")
         .message("two ports have the same name; give each its own").field_path(".ports"),
-    validation = Rule::new("!has(self.ports) || self.replicas <= 1 || self.ports.all(p, !has(p.hostPort) || type(p.hostPort) != int)")
+    validation = Rule::new("!has(self.ports) || self.replicas <= 1 || self.ports.all(p, !has(p.hostPort) || string(p.hostPort) == 'auto')")
         .message("a fixed hostPort serves one replica; leave hostPort out, or set replicas to 1").field_path(".replicas")
 )]
 pub struct ServiceSpec {
     /// The group this service belongs to; its services reach each other by name. It cannot be changed later.
-    #[schemars(
-        length(min = 1, max = 50),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
-    )]
+    #[schemars(length(min = 1, max = 50))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("name a group: a-z, 0-9 and '-', beginning and ending with a letter or digit"))]
     pub group: String,
 
     /// What the service is for, in a sentence.

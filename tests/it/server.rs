@@ -38,7 +38,14 @@ impl Server {
     pub fn start_with(files: &[(&str, &str)], flags: &[&str]) -> Self {
         prepare_image();
         let folder = TempDir::with_prefix("clos-it-").unwrap();
-        let random = folder.path().file_name().unwrap().to_str().unwrap().replace("clos-it-", "").to_lowercase();
+        let random = folder
+            .path()
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .replace("clos-it-", "")
+            .to_lowercase();
         let mut server = Self {
             namespace: format!("t-{random}"),
             folder,
@@ -47,7 +54,10 @@ impl Server {
             installation: String::new(),
         };
         fs::create_dir(server.source()).unwrap();
-        server.write("namespace.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: NAMESPACE}\n");
+        server.write(
+            "namespace.yaml",
+            "apiVersion: v1\nkind: Namespace\nmetadata: {name: NAMESPACE}\n",
+        );
         for (name, content) in files {
             server.write(name, content);
         }
@@ -61,14 +71,24 @@ impl Server {
         let (child, first) = spawn(self.command());
         let lines = until_ready(&first);
         self.process = Some(child);
-        assert!(lines.last().is_some_and(|line| line.starts_with("ready in")), "clos serve did not become ready: {lines:#?}\n{}", self.log());
+        assert!(
+            lines
+                .last()
+                .is_some_and(|line| line.starts_with("ready in")),
+            "clos serve did not become ready: {lines:#?}\n{}",
+            self.log()
+        );
         let namespace = self.json(&["get", "ns", "kube-system", "-o", "json"]);
         self.installation = namespace["metadata"]["uid"].as_str().unwrap().to_owned();
     }
 
     /// The command that starts the server, for tests that expect it to fail.
     pub fn command(&self) -> Command {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("log")).unwrap();
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.folder.path().join("log"))
+            .unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_clos"));
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--dir"])
@@ -95,7 +115,9 @@ impl Server {
     pub fn stop(&mut self) -> i32 {
         let mut child = self.process.take().unwrap();
         signal(child.id(), "TERM");
-        wait_until("the server stops", || child.try_wait().unwrap()).code().unwrap_or(-1)
+        wait_until("the server stops", || child.try_wait().unwrap())
+            .code()
+            .unwrap_or(-1)
     }
 
     /// The server's process id.
@@ -135,7 +157,9 @@ impl Server {
 
     /// A manifest's text with `NAMESPACE` and `IMAGE` filled in.
     pub fn fill(&self, content: &str) -> String {
-        content.replace("NAMESPACE", &self.namespace).replace("IMAGE", IMAGE)
+        content
+            .replace("NAMESPACE", &self.namespace)
+            .replace("IMAGE", IMAGE)
     }
 
     /// Writes a file into the folder of YAML, whole at once.
@@ -153,8 +177,14 @@ impl Server {
     /// Runs kubectl with the admin kubeconfig, in the test's namespace.
     pub fn kubectl(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(kubectl_path());
-        command.arg("--kubeconfig").arg(self.kubeconfig()).arg("--cache-dir").arg(self.folder.path().join("kubectl-cache"));
-        command.args(["--namespace", &self.namespace]).args(arguments);
+        command
+            .arg("--kubeconfig")
+            .arg(self.kubeconfig())
+            .arg("--cache-dir")
+            .arg(self.folder.path().join("kubectl-cache"));
+        command
+            .args(["--namespace", &self.namespace])
+            .args(arguments);
         command.output().unwrap()
     }
 
@@ -170,20 +200,34 @@ impl Server {
 
     /// Runs a clos command against this server.
     pub fn clos(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_clos")).arg("--kubeconfig").arg(self.kubeconfig()).args(arguments).output().unwrap()
+        Command::new(env!("CARGO_BIN_EXE_clos"))
+            .arg("--kubeconfig")
+            .arg(self.kubeconfig())
+            .args(arguments)
+            .output()
+            .unwrap()
     }
 
     /// One object as JSON, or nothing when it does not exist.
     pub fn object(&self, kind: &str, name: &str) -> Option<Value> {
         let output = self.kubectl(&["get", kind, name, "-o", "json"]);
-        output.status.success().then(|| serde_json::from_slice(&output.stdout).unwrap())
+        output
+            .status
+            .success()
+            .then(|| serde_json::from_slice(&output.stdout).unwrap())
     }
 
     /// A service's `Ready` condition: status, reason, message.
     pub fn ready(&self, kind: &str, name: &str) -> (String, String, String) {
         let object = self.object(kind, name).unwrap_or_default();
-        let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        let ready = conditions.into_iter().find(|condition| condition["type"] == "Ready").unwrap_or_default();
+        let conditions = object["status"]["conditions"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let ready = conditions
+            .into_iter()
+            .find(|condition| condition["type"] == "Ready")
+            .unwrap_or_default();
         let text = |field: &str| ready[field].as_str().unwrap_or_default().to_owned();
         (text("status"), text("reason"), text("message"))
     }
@@ -192,9 +236,15 @@ impl Server {
     pub fn until_ready(&self, service: &str) {
         wait_until(&format!("service {service} is ready"), || {
             let object = self.object("csvc", service)?;
-            let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
-            let ready = conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
-            (ready && object["status"]["observedGeneration"] == object["metadata"]["generation"]).then_some(())
+            let conditions = object["status"]["conditions"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            let ready = conditions
+                .iter()
+                .any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
+            (ready && object["status"]["observedGeneration"] == object["metadata"]["generation"])
+                .then_some(())
         });
     }
 
@@ -209,7 +259,10 @@ impl Server {
     /// Ids of all containers of this installation.
     pub fn containers(&self) -> Vec<String> {
         let filter = format!("label=clos.dev/installation={}", self.installation);
-        docker(&["ps", "-aq", "--no-trunc", "--filter", &filter]).split_whitespace().map(str::to_owned).collect()
+        docker(&["ps", "-aq", "--no-trunc", "--filter", &filter])
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The container's name of an instance.
@@ -251,9 +304,14 @@ impl Drop for Server {
             (&["volume", "ls", "-q", "--filter"], &["volume", "rm", "-f"]),
         ] {
             let found = Command::new("docker").args(list).arg(&filter).output();
-            let found = found.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+            let found = found
+                .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+                .unwrap_or_default();
             if !found.trim().is_empty() {
-                let _ = Command::new("docker").args(remove).args(found.split_whitespace()).output();
+                let _ = Command::new("docker")
+                    .args(remove)
+                    .args(found.split_whitespace())
+                    .output();
             }
         }
     }
@@ -274,7 +332,15 @@ impl Foreign {
         all.extend(arguments);
         all.extend([IMAGE, "sleep", "3600"]);
         let id = docker(&all).trim().to_owned();
-        Self { remove: vec!["rm".to_owned(), "-f".to_owned(), "-v".to_owned(), id.clone()], id }
+        Self {
+            remove: vec![
+                "rm".to_owned(),
+                "-f".to_owned(),
+                "-v".to_owned(),
+                id.clone(),
+            ],
+            id,
+        }
     }
 
     /// Makes a network by hand.
@@ -282,7 +348,10 @@ impl Foreign {
         let mut all = vec!["network", "create"];
         all.extend(arguments);
         let id = docker(&all).trim().to_owned();
-        Self { remove: vec!["network".to_owned(), "rm".to_owned(), id.clone()], id }
+        Self {
+            remove: vec!["network".to_owned(), "rm".to_owned(), id.clone()],
+            id,
+        }
     }
 }
 
@@ -299,32 +368,48 @@ pub fn wait_until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = probe() {
             return found;
         }
-        assert!(Instant::now() < deadline, "waited {} s in vain until {what}", PATIENCE.as_secs());
+        assert!(
+            Instant::now() < deadline,
+            "waited {} s in vain until {what}",
+            PATIENCE.as_secs()
+        );
         pause();
     }
 }
 
 /// The pause between two looks at the world.
-#[expect(clippy::disallowed_methods, reason = "the pause between two looks of wait_until; nothing depends on its length")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the pause between two looks of wait_until; nothing depends on its length"
+)]
 fn pause() {
     std::thread::sleep(Duration::from_millis(50));
 }
 
 /// Runs the docker client, which must succeed.
 pub fn docker(arguments: &[&str]) -> String {
-    succeeded(arguments, Command::new("docker").args(arguments).output().unwrap())
+    succeeded(
+        arguments,
+        Command::new("docker").args(arguments).output().unwrap(),
+    )
 }
 
 /// What the engine says about a container, or nothing when it does not exist.
 pub fn inspect(container: &str) -> Option<Value> {
-    let output = Command::new("docker").args(["container", "inspect", container]).output().unwrap();
+    let output = Command::new("docker")
+        .args(["container", "inspect", container])
+        .output()
+        .unwrap();
     let list: Value = serde_json::from_slice(&output.stdout).ok()?;
     list.get(0).cloned()
 }
 
 /// Sends a signal to a process.
 pub fn signal(pid: u32, name: &str) {
-    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
+    let status = Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .status()
+        .unwrap();
     assert!(status.success(), "cannot send {name} to {pid}");
 }
 
@@ -374,7 +459,10 @@ fn kubectl_path() -> String {
     kubectl_from_environment().unwrap_or_else(|| "kubectl".to_owned())
 }
 
-#[expect(clippy::disallowed_methods, reason = "how make test says which kubectl to use")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how make test says which kubectl to use"
+)]
 fn kubectl_from_environment() -> Option<String> {
     std::env::var("KUBECTL").ok()
 }
@@ -383,6 +471,11 @@ fn kubectl_from_environment() -> Option<String> {
 fn prepare_image() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut command = Command::new(root.join("deploy/engine.sh"));
-    command.args(["image", IMAGE, "--change", "HEALTHCHECK --interval=1s --timeout=2s --retries=2 CMD test -e /tmp/ready"]);
+    command.args([
+        "image",
+        IMAGE,
+        "--change",
+        "HEALTHCHECK --interval=1s --timeout=2s --retries=2 CMD test -e /tmp/ready",
+    ]);
     succeeded(&["deploy/engine.sh image"], command.output().unwrap());
 }

@@ -1,0 +1,92 @@
+//! Images on a real engine: missing, denied, of another architecture, removed while in use.
+
+use crate::server::{IMAGE, Server, docker, wait_until};
+
+const WEB: &str = r#"
+apiVersion: clos.dev/v1alpha1
+kind: Group
+metadata: {name: shop, namespace: NAMESPACE}
+---
+apiVersion: clos.dev/v1alpha1
+kind: Service
+metadata: {name: web, namespace: NAMESPACE}
+spec:
+  group: shop
+  image: IMAGE
+  imagePullPolicy: Never
+  command: [sh, -c, "touch /tmp/ready; exec sleep 3600"]
+  stopGracePeriod: 0s
+"#;
+
+#[test]
+fn a_missing_image_that_must_not_be_pulled_is_a_condition() {
+    let server = Server::start_with(
+        &[("web.yaml", &WEB.replace("IMAGE", "clos-test/nowhere:1"))],
+        &[],
+    );
+    let message = server.until_reason("csvc", "web", "ImagePullFailed");
+    assert!(message.contains("clos-test/nowhere:1"), "{message}");
+    server.write("web.yaml", WEB);
+    server.until_ready("web");
+}
+
+#[test]
+fn a_pull_that_fails_is_a_condition_with_the_engines_words_and_does_not_block_others() {
+    // Nothing listens there, so the registry refuses the connection at once.
+    let missing = WEB
+        .replace("IMAGE", "127.0.0.1:9/shop/web:1")
+        .replace("imagePullPolicy: Never", "imagePullPolicy: IfNotPresent");
+    let server = Server::start_with(&[("web.yaml", &missing)], &[]);
+    server.write(
+        "other.yaml",
+        &WEB.split("---")
+            .nth(1)
+            .unwrap()
+            .replace("name: web", "name: other"),
+    );
+    server.until_ready("other");
+    let message = server.until_reason("csvc", "web", "ImagePullFailed");
+    assert!(message.contains("127.0.0.1:9"), "{message}");
+}
+
+#[test]
+fn an_image_for_another_architecture_is_a_condition_that_names_both() {
+    let server = Server::start();
+    // The same files under another architecture's name: what counts is what the image says of itself.
+    let foreign = format!("clos-test/foreign-{}:1", server.namespace);
+    let folder = server.scratch("foreign-image");
+    std::fs::create_dir(&folder).unwrap();
+    let empty = folder.join("empty.tar");
+    std::fs::write(&empty, [0_u8; 1024]).unwrap();
+    docker(&[
+        "import",
+        "--platform",
+        "linux/s390x",
+        "--change",
+        "CMD [\"/bin/true\"]",
+        empty.to_str().unwrap(),
+        &foreign,
+    ]);
+    let architecture = docker(&["image", "inspect", "-f", "{{.Architecture}}", &foreign]);
+    server.write("web.yaml", &WEB.replace("IMAGE", &foreign));
+    let message = server.until_reason("csvc", "web", "ImageArchMismatch");
+    docker(&["image", "rm", "-f", &foreign]);
+    assert!(message.contains(architecture.trim()), "{message}");
+}
+
+#[test]
+fn an_image_removed_while_its_container_runs_disturbs_nothing() {
+    let server = Server::start();
+    let copy = format!("clos-test/copy-{}:1", server.namespace);
+    docker(&["tag", IMAGE, &copy]);
+    server.write("web.yaml", &WEB.replace("IMAGE", &copy));
+    server.until_ready("web");
+    let before = server.inspect("web-0").unwrap();
+    docker(&["image", "rm", "-f", &copy]);
+    docker(&["kill", &server.container("web-0")]);
+    let after = server.until_running_again("web-0", before["State"]["StartedAt"].as_str().unwrap());
+    assert_eq!(before["Id"], after["Id"]);
+    wait_until("the service is ready", || {
+        (server.ready("csvc", "web").0 == "True").then_some(())
+    });
+}
