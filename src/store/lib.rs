@@ -1,0 +1,52 @@
+//! The record of truth: a revisioned key-value log on redb.
+//!
+//! The store knows keys, bytes and revisions; what the bytes mean is its users' business. Every put
+//! and delete is one revision, numbered from 1 without a gap and never used twice. A write is
+//! answered after its `fsync`; a journal record given along with it is in the same transaction, so
+//! neither exists without the other.
+//!
+//! In reading order: `entry` (what is stored), `write` (what can be asked for), `tables` (how it
+//! lies on disk), `open` with `lock` and `backend` (how a folder becomes a store), `writer`
+//! with `transaction` and `maintenance` (the one thread that changes anything), `shared` with `recent` (what
+//! it publishes), `read`, `watch` and `journal` (how it is looked at), `stats`, `error`.
+//!
+//! # Revisions and compaction
+//!
+//! [`Store::compacted`] is C, [`Store::revision`] is H: the log holds exactly the changes C+1 to H. So
+//! the state at every revision from C to H can be read, and a watch can start after every revision
+//! from C on. Below C both answer `Compacted`.
+//!
+//! # When the disk fails
+//!
+//! A commit that runs out of space before its `fsync` is rolled back by opening the database again:
+//! its writes answer [`CommitError::NoSpace`], reads go on, and the store tries again by itself until
+//! there is space. After any other I/O error the truth on disk is not known to this process (a failed
+//! `fsync` may have dropped the pages it could not write), so the store answers
+//! [`CommitError::Failed`] from then on and [`Store::failed`] resolves: stop the process and start it
+//! again. Reads go on where their pages are in memory.
+
+mod backend;
+mod entry;
+mod error;
+mod journal;
+mod lock;
+mod maintenance;
+mod open;
+mod read;
+mod recent;
+mod shared;
+mod stats;
+mod tables;
+mod transaction;
+mod watch;
+mod write;
+mod writer;
+
+pub use entry::{Entry, Event, EventKind};
+pub use error::{CommitError, Failure, Health, OpenError, ReadError, WatchError};
+pub use journal::{JournalQuery, JournalRecord, Order};
+pub use open::{Options, Store};
+pub use read::{Page, Range};
+pub use stats::Stats;
+pub use watch::Watch;
+pub use write::{Committed, Delete, Expect, Put, Record, Stamp};
