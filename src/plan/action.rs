@@ -162,8 +162,17 @@ impl Plan {
     }
 
     /// Adds a step and gives its index.
-    pub fn push(&mut self, action: Action, cause: Cause, after: impl IntoIterator<Item = usize>) -> usize {
-        self.steps.push(Step { action, cause, after: after.into_iter().collect() });
+    pub fn push(
+        &mut self,
+        action: Action,
+        cause: Cause,
+        after: impl IntoIterator<Item = usize>,
+    ) -> usize {
+        self.steps.push(Step {
+            action,
+            cause,
+            after: after.into_iter().collect(),
+        });
         self.steps.len() - 1
     }
 }
@@ -177,9 +186,15 @@ impl fmt::Display for EngineAction {
             Self::CreateVolume(volume) => write!(f, "create volume {}", volume.name),
             Self::CreateContainer(container) => write!(f, "create container {}", container.name),
             Self::StartContainer { container } => write!(f, "start container {}", container.name()),
-            Self::StopContainer { container, .. } => write!(f, "stop container {}", container.name()),
-            Self::UnpauseContainer { container } => write!(f, "unpause container {}", container.name()),
-            Self::RemoveContainer { container } => write!(f, "remove container {}", container.name()),
+            Self::StopContainer { container, .. } => {
+                write!(f, "stop container {}", container.name())
+            }
+            Self::UnpauseContainer { container } => {
+                write!(f, "unpause container {}", container.name())
+            }
+            Self::RemoveContainer { container } => {
+                write!(f, "remove container {}", container.name())
+            }
         }
     }
 }
@@ -191,7 +206,11 @@ impl fmt::Display for ApiAction {
             Self::CreateInstance(instance) => write!(f, "create instance {}", name(instance)),
             Self::UpdateInstance(instance) => write!(f, "update instance {}", name(instance)),
             Self::DeleteInstance { name, .. } => write!(f, "delete instance {name}"),
-            Self::ClaimPort(port) => write!(f, "claim port {}", port.metadata.name.as_deref().unwrap_or_default()),
+            Self::ClaimPort(port) => write!(
+                f,
+                "claim port {}",
+                port.metadata.name.as_deref().unwrap_or_default()
+            ),
             Self::ReleasePort { name, .. } => write!(f, "release port {name}"),
         }
     }
@@ -209,24 +228,39 @@ impl fmt::Display for Action {
 /// A line a step: number, call, the numbers it comes after, cause. Numbers count from 1.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let calls: Vec<String> = self.steps.iter().map(|step| step.action.to_string()).collect();
+        let calls: Vec<String> = self
+            .steps
+            .iter()
+            .map(|step| step.action.to_string())
+            .collect();
         let orders: Vec<String> = self
             .steps
             .iter()
             .map(|step| match step.after.as_slice() {
                 [] => String::new(),
                 after => {
-                    let numbers: Vec<String> = after.iter().map(|index| (index + 1).to_string()).collect();
+                    let numbers: Vec<String> =
+                        after.iter().map(|index| (index + 1).to_string()).collect();
                     format!("after {}", numbers.join(" "))
                 }
             })
             .collect();
-        let width = |lines: &[String]| lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
+        let width = |lines: &[String]| {
+            lines
+                .iter()
+                .map(|line| line.chars().count())
+                .max()
+                .unwrap_or(0)
+        };
         let (call_width, order_width) = (width(&calls), width(&orders));
         for (index, step) in self.steps.iter().enumerate() {
             let number = index + 1;
             let (call, order) = (&calls[index], &orders[index]);
-            writeln!(f, "{number:3}  {call:call_width$}  {order:order_width$}  {}", step.cause)?;
+            writeln!(
+                f,
+                "{number:3}  {call:call_width$}  {order:order_width$}  {}",
+                step.cause
+            )?;
         }
         Ok(())
     }

@@ -131,36 +131,194 @@ impl ContainerOptions {
     /// digest itself is one of them), so it is taken before they are added.
     pub fn digest(&self) -> String {
         let mut hasher = Sha256::new();
-        let mut field = |name: &str, values: &[&str]| {
-            hasher.update(name.as_bytes());
-            for value in values {
-                hasher.update(value.len().to_le_bytes());
-                hasher.update(value.as_bytes());
-            }
-            hasher.update([0xff]);
-        };
+        self.fields(|name, values| absorb(&mut hasher, name, values));
+        hexadecimal(&hasher.finalize(), 8)
+    }
+
+    /// A digest of each part, in 4 hexadecimal digits, by the part's name for users: enough to say later which parts changed, too short
+    /// to learn a value from.
+    pub fn part_digests(&self) -> BTreeMap<&'static str, String> {
+        let mut parts: BTreeMap<&'static str, Sha256> = BTreeMap::new();
+        self.fields(|name, values| absorb(parts.entry(name).or_default(), name, values));
+        parts
+            .into_iter()
+            .map(|(name, hasher)| (name, hexadecimal(&hasher.finalize(), 2)))
+            .collect()
+    }
+
+    /// Hands every field over, under the name of the part it belongs to.
+    fn fields(&self, mut field: impl FnMut(&'static str, &[&str])) {
         field("image", &[&self.image]);
-        field("entrypoint", &self.entrypoint.iter().map(String::as_str).collect::<Vec<_>>());
-        field("command", &self.command.iter().map(String::as_str).collect::<Vec<_>>());
-        field("working_dir", &[self.working_dir.as_deref().unwrap_or("")]);
+        field(
+            "command",
+            &self
+                .entrypoint
+                .iter()
+                .map(String::as_str)
+                .collect::<Vec<_>>(),
+        );
+        field(
+            "args",
+            &self.command.iter().map(String::as_str).collect::<Vec<_>>(),
+        );
+        field("workingDir", &[self.working_dir.as_deref().unwrap_or("")]);
         field("user", &[self.user.as_deref().unwrap_or("")]);
         for (name, value) in &self.env {
             field("env", &[name, value.expose()]);
         }
-        for (key, value) in self.labels.iter().filter(|(key, _)| !key.starts_with("clos.dev/")) {
-            field("label", &[key, value]);
+        for (key, value) in self
+            .labels
+            .iter()
+            .filter(|(key, _)| !key.starts_with("clos.dev/"))
+        {
+            field("labels", &[key, value]);
         }
         for (path, mount) in &self.mounts {
-            field("mount", &[path, &format!("{mount:?}")]);
+            field("mounts", &[path, &format!("{mount:?}")]);
         }
         field("network", &[&self.network]);
-        field("aliases", &self.aliases.iter().map(String::as_str).collect::<Vec<_>>());
+        field(
+            "network",
+            &self.aliases.iter().map(String::as_str).collect::<Vec<_>>(),
+        );
         for port in &self.ports {
-            field("port", &[&format!("{port:?}")]);
+            field("ports", &[&format!("{port:?}")]);
         }
         field("limits", &[&format!("{:?}", self.limits)]);
-        field("stop", &[&format!("{:?} {:?}", self.stop_timeout, self.stop_signal)]);
-        let digest = hasher.finalize();
-        digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        field(
+            "stop",
+            &[&format!("{:?} {:?}", self.stop_timeout, self.stop_signal)],
+        );
+    }
+}
+
+/// Lengths go in before values, so that no two lists of values look the same.
+fn absorb(hasher: &mut Sha256, name: &str, values: &[&str]) {
+    hasher.update(name.as_bytes());
+    for value in values {
+        hasher.update(value.len().to_le_bytes());
+        hasher.update(value.as_bytes());
+    }
+    hasher.update([0xff]);
+}
+
+/// The first bytes as hexadecimal digits.
+pub(crate) fn hexadecimal(bytes: &[u8], count: usize) -> String {
+    let mut text = String::with_capacity(2 * count);
+    for byte in bytes.iter().take(count) {
+        for digit in [byte >> 4, byte & 0xf] {
+            text.extend(char::from_digit(u32::from(digit), 16));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> ContainerOptions {
+        ContainerOptions {
+            name: "clos_default_web-0".into(),
+            image: "shop/web:1".into(),
+            entrypoint: vec![],
+            command: vec!["serve".into()],
+            working_dir: None,
+            user: None,
+            env: BTreeMap::from([("TOKEN".into(), Sensitive::new("hunter2"))]),
+            labels: BTreeMap::from([("team".into(), "shop".into())]),
+            mounts: BTreeMap::new(),
+            network: "clos_default_shop".into(),
+            aliases: BTreeSet::from(["web".into()]),
+            ports: BTreeSet::new(),
+            limits: LimitOptions::default(),
+            stop_timeout: Duration::from_secs(10),
+            stop_signal: None,
+        }
+    }
+
+    fn changed(change: impl Fn(&mut ContainerOptions)) -> Vec<&'static str> {
+        let mut other = options();
+        change(&mut other);
+        assert_ne!(other.digest(), options().digest());
+        let before = options().part_digests();
+        let after = other.part_digests();
+        let names: BTreeSet<&'static str> = before.keys().chain(after.keys()).copied().collect();
+        names
+            .into_iter()
+            .filter(|name| before.get(name) != after.get(name))
+            .collect()
+    }
+
+    #[test]
+    fn a_change_changes_the_digest_and_the_digest_of_its_part_only() {
+        assert_eq!(
+            changed(|options| options.image = "shop/web:2".into()),
+            ["image"]
+        );
+        assert_eq!(
+            changed(|options| options.command.push("-v".into())),
+            ["args"]
+        );
+        assert_eq!(
+            changed(|options| options.entrypoint.push("sh".into())),
+            ["command"]
+        );
+        assert_eq!(
+            changed(|options| options.working_dir = Some("/".into())),
+            ["workingDir"]
+        );
+        assert_eq!(changed(|options| options.user = Some("1".into())), ["user"]);
+        assert_eq!(changed(|options| options.env.clear()), ["env"]);
+        assert_eq!(changed(|options| options.labels.clear()), ["labels"]);
+        assert_eq!(
+            changed(|options| options.network = "other".into()),
+            ["network"]
+        );
+        assert_eq!(changed(|options| options.limits.pids = Some(1)), ["limits"]);
+        assert_eq!(
+            changed(|options| options.stop_signal = Some("SIGINT".into())),
+            ["stop"]
+        );
+        let tmpfs = MountOptions::Tmpfs {
+            size: None,
+            read_only: false,
+        };
+        assert_eq!(
+            changed(|options| options.mounts.extend([("/t".into(), tmpfs.clone())])),
+            ["mounts"]
+        );
+        let port = PortOptions {
+            protocol: Protocol::Tcp,
+            container_port: 80,
+            host_ip: "::1".into(),
+            host_port: 80,
+        };
+        assert_eq!(
+            changed(|options| options.ports.extend([port.clone()])),
+            ["ports"]
+        );
+    }
+
+    #[test]
+    fn labels_of_ours_do_not_count() {
+        let mut other = options();
+        other.labels.insert("clos.dev/revision".into(), "2".into());
+        assert_eq!(other.digest(), options().digest());
+    }
+
+    #[test]
+    fn the_boundary_between_two_values_counts() {
+        let with = |command: &[&str]| {
+            let mut other = options();
+            other.command = command.iter().map(|&word| word.to_owned()).collect();
+            other.digest()
+        };
+        assert_ne!(with(&["ab", "c"]), with(&["a", "bc"]));
+    }
+
+    #[test]
+    fn i9_a_value_is_never_printed() {
+        assert!(!format!("{:?}", options()).contains("hunter2"));
     }
 }

@@ -1,0 +1,153 @@
+//! Ends and waits: which end of a container is a fault, and how long the next start is put off. Times of an Instance's status are whole seconds,
+//! as Kubernetes writes them, so they are compared as such.
+
+use std::time::Duration;
+
+use clos_resources::instance::Backoff;
+use clos_resources::lifecycle::RestartPolicy;
+use jiff::Timestamp;
+use jiff::fmt::strtime;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::observed::ContainerState;
+
+/// How long a container must run until its faults are forgotten.
+pub const STABLE_AFTER: Duration = Duration::from_mins(5);
+
+/// The wait after the second fault in a row; it doubles with each further one.
+const FIRST_WAIT: Duration = Duration::from_secs(10);
+
+/// The longest wait.
+const LONGEST_WAIT: Duration = Duration::from_mins(5);
+
+/// A container that was killed after less time than this was not killed by a person.
+const OUTSIDE_AFTER: Duration = Duration::from_secs(1);
+
+/// How a container ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Which kind of end.
+    pub kind: EndKind,
+    /// What happened, for users.
+    pub words: String,
+    /// When, in whole seconds.
+    pub at: Timestamp,
+    /// How long it had run.
+    pub ran: Duration,
+}
+
+/// The kinds of end, by what follows from them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndKind {
+    /// It exited with 0, and the engine saw it.
+    Success,
+    /// A signal from outside ended it: somebody stopped or killed it, it did nothing wrong.
+    Signal,
+    /// It failed.
+    Fault,
+}
+
+impl End {
+    /// How a container ended; none when it did not.
+    pub fn of(state: &ContainerState) -> Option<Self> {
+        let ContainerState::Exited {
+            code,
+            oom_killed,
+            error,
+            started_at,
+            finished_at,
+        } = state
+        else {
+            return None;
+        };
+        let ran = Duration::try_from(finished_at.duration_since(*started_at)).unwrap_or_default();
+        // An engine that was killed shows 0 for containers whose end it did not see: with an error, or without a time.
+        let seen = error.is_empty() && finished_at >= started_at;
+        let kind = match code {
+            _ if *oom_killed => EndKind::Fault,
+            0 if seen => EndKind::Success,
+            130 | 137 | 143 if seen && ran >= OUTSIDE_AFTER => EndKind::Signal,
+            _ => EndKind::Fault,
+        };
+        let words = match code {
+            _ if *oom_killed => "was killed for using more memory than its limit".to_owned(),
+            0 if !seen => {
+                "ended while the engine was not looking, its exit code is not known".to_owned()
+            }
+            137 => "was killed (exit 137, SIGKILL)".to_owned(),
+            143 => "was stopped (exit 143, SIGTERM)".to_owned(),
+            130 => "was interrupted (exit 130, SIGINT)".to_owned(),
+            code if error.is_empty() => format!("exited with {code}"),
+            code => format!("exited with {code}: {error}"),
+        };
+        Some(Self {
+            kind,
+            words,
+            at: whole_seconds(*finished_at),
+            ran,
+        })
+    }
+
+    /// Whether it is a fault for a container that should run by this policy. A long-running service has no success.
+    pub fn is_fault(&self, policy: RestartPolicy) -> bool {
+        match self.kind {
+            EndKind::Success => !policy.runs_to_completion(),
+            EndKind::Signal => false,
+            EndKind::Fault => true,
+        }
+    }
+}
+
+/// How long a start is put off after so many faults in a row. The first start after a fault is immediate.
+pub fn wait(faults: u32) -> Duration {
+    match faults.checked_sub(2) {
+        None => Duration::ZERO,
+        Some(doublings) => FIRST_WAIT
+            .saturating_mul(1 << doublings.min(10))
+            .min(LONGEST_WAIT),
+    }
+}
+
+/// The faults after one more, seen at `at`, of a container that had run for `ran`.
+pub fn after_fault(previous: Option<&Backoff>, at: Timestamp, ran: Duration) -> Backoff {
+    let before = previous
+        .filter(|_| ran < STABLE_AFTER)
+        .map_or(0, |backoff| backoff.faults);
+    let faults = before.saturating_add(1);
+    let at = whole_seconds(at);
+    let next_try = at.checked_add(wait(faults)).unwrap_or(at);
+    Backoff {
+        faults,
+        last_fault: Time(at),
+        next_try: Time(next_try),
+    }
+}
+
+/// Whether the next try is due. A next try further away than any wait was written before the clock was set back.
+pub fn is_due(backoff: &Backoff, now: Timestamp) -> bool {
+    let wait = backoff.next_try.0.duration_since(now);
+    !wait.is_positive() || wait.unsigned_abs() > LONGEST_WAIT
+}
+
+/// The time without its fraction, as Kubernetes writes it.
+pub(crate) fn whole_seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+/// The time of day in UTC, for sentences.
+pub(crate) fn time_of_day(at: Timestamp) -> String {
+    strtime::format("%H:%M:%SZ", at).unwrap_or_else(|_| at.to_string())
+}
+
+/// When a container was started, if it ever was.
+pub(crate) fn started_at(state: &ContainerState) -> Option<Timestamp> {
+    match state {
+        ContainerState::Running { started_at, .. }
+        | ContainerState::Paused { started_at }
+        | ContainerState::Exited { started_at, .. } => Some(*started_at),
+        ContainerState::Created
+        | ContainerState::Restarting
+        | ContainerState::Removing
+        | ContainerState::Dead => None,
+    }
+}

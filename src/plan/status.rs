@@ -1,0 +1,354 @@
+//! What became of an Instance after its plan was carried out, or was not.
+
+use clos_resources::conditions::{Reason, Summary};
+use clos_resources::instance::{InstanceState, InstanceStatus};
+use clos_resources::names;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::action::{Action, EngineAction, Plan};
+use crate::drift::{self, CONDITION_ENGINE_DIFFERS};
+use crate::instance::{self, InstanceInput, InstancePlan};
+use crate::observed::{Container, ContainerState, EngineView, Health};
+use crate::ownership::Sorted;
+use crate::restart::{self, whole_seconds};
+
+/// The condition of an Instance that says what the image's own health check says. It is there while a container with a health check runs.
+pub const CONDITION_HEALTHY: &str = "Healthy";
+
+/// After so many transient failures in a row to pull an image, somebody should look.
+const PULL_FAILURES_IN_SILENCE: u32 = 3;
+
+/// How carrying out a plan ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every step was done; also when there was none.
+    AllDone,
+    /// A step failed; those that come after it were not tried.
+    Failed {
+        /// The step's index in the plan.
+        step: usize,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// Why a step failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Which kind of failure.
+    pub kind: FailureKind,
+    /// The words of whoever refused it, for users.
+    pub message: String,
+}
+
+/// The kinds of failure, by what to do about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The image cannot be pulled.
+    ImagePull {
+        /// Whether trying again without a change may help.
+        transient: bool,
+    },
+    /// The image is not for the host's platform.
+    ImageArch,
+    /// A host port is taken; the message says by whom when that is known.
+    PortTaken,
+    /// A container with the wanted name exists.
+    NameTaken,
+    /// Whether the call took effect is unknown.
+    EngineUnknown,
+    /// The engine refuses it and will again.
+    Refused,
+    /// The engine failed at it, or what it is about does not exist any more.
+    Failed,
+    /// The API answered that somebody else was faster.
+    ApiConflict,
+    /// The API refused it or could not be reached.
+    Api,
+}
+
+/// The status to write. `after` is what the engine showed once the plan was carried out, and `input.now` should be the time of that.
+/// Called after a plan without steps it gives the status that is there already, if nothing happened.
+pub fn instance_status(
+    input: &InstanceInput<'_>,
+    planned: &InstancePlan,
+    outcome: &Outcome,
+    after: &EngineView,
+) -> InstanceStatus {
+    let previous = input.instance.status.clone().unwrap_or_default();
+    let generation = input.instance.metadata.generation;
+    let assessed = assess(input, planned, after);
+    let (state, summary, backoff) = match outcome {
+        Outcome::AllDone => (assessed.state, assessed.summary, assessed.backoff),
+        Outcome::Failed { failure, .. } => {
+            let old_runs = kept(input, after)
+                .is_some_and(|container| matches!(container.state, ContainerState::Running { .. }));
+            after_failure(input, planned, assessed, failure, old_runs)
+        }
+    };
+    let mut conditions = summary.conditions(generation, &previous.conditions, input.now);
+    let mut status = InstanceStatus {
+        observed_generation: generation,
+        state: Some(state),
+        backoff,
+        ..previous.clone()
+    };
+    match after {
+        EngineView::Unknown { .. } => conditions.extend(lasting(&previous.conditions)),
+        EngineView::Known(_) => {
+            let kept = kept(input, after);
+            facts(&mut status, input, kept);
+            status.restarts = previous.restarts + restarts(&previous, &status, planned, outcome);
+            conditions
+                .extend(kept.and_then(|kept| engine_differs(input, planned, kept, &previous)));
+            conditions.extend(kept.and_then(|kept| healthy(input, kept, &previous)));
+        }
+    }
+    for condition in &mut conditions {
+        condition.last_transition_time = Time(whole_seconds(condition.last_transition_time.0));
+    }
+    status.conditions = conditions;
+    status
+}
+
+/// The container that is kept, when the engine can be asked.
+fn kept<'a>(input: &InstanceInput<'_>, after: &'a EngineView) -> Option<&'a Container> {
+    match after {
+        EngineView::Unknown { .. } => None,
+        EngineView::Known(observed) => Sorted::of(input, observed).kept,
+    }
+}
+
+/// How it stands after the plan, found by planning once more with what was learned.
+fn assess(input: &InstanceInput<'_>, planned: &InstancePlan, after: &EngineView) -> InstancePlan {
+    let mut instance = input.instance.clone();
+    let mut status = instance.status.take().unwrap_or_default();
+    status.observed_generation = instance.metadata.generation;
+    status.backoff.clone_from(&planned.backoff);
+    instance.status = Some(status);
+    instance::plan(&InstanceInput {
+        instance: &instance,
+        view: after,
+        ..*input
+    })
+}
+
+fn after_failure(
+    input: &InstanceInput<'_>,
+    planned: &InstancePlan,
+    assessed: InstancePlan,
+    failure: &Failure,
+    old_runs: bool,
+) -> (
+    InstanceState,
+    Summary,
+    Option<clos_resources::instance::Backoff>,
+) {
+    let counted = restart::after_fault(
+        planned.backoff.as_ref(),
+        input.now,
+        std::time::Duration::ZERO,
+    );
+    let message = failure.message.trim_end_matches('.');
+    let put_off = |reason: Reason, state: InstanceState| {
+        let next = if counted.next_try.0 > input.now {
+            format!("next try at {}", restart::time_of_day(counted.next_try.0))
+        } else {
+            "it is tried again at once".to_owned()
+        };
+        let sentence = format!("{message}; {next}");
+        // An old container that was not touched yet still does its work.
+        let state = if old_runs {
+            InstanceState::Running
+        } else {
+            state
+        };
+        (state, Summary::new(reason, sentence), Some(counted.clone()))
+    };
+    match failure.kind {
+        FailureKind::ImagePull { transient: true }
+            if counted.faults <= PULL_FAILURES_IN_SILENCE =>
+        {
+            put_off(Reason::Progressing, InstanceState::Waiting)
+        }
+        FailureKind::ImagePull { .. } => put_off(Reason::ImagePullFailed, InstanceState::Waiting),
+        FailureKind::ImageArch => put_off(Reason::ImageArchMismatch, InstanceState::Failed),
+        FailureKind::PortTaken => put_off(Reason::PortConflict, InstanceState::Waiting),
+        FailureKind::NameTaken => put_off(Reason::NameConflict, InstanceState::Waiting),
+        FailureKind::Refused | FailureKind::Failed => {
+            put_off(Reason::ContainerFailed, InstanceState::BackOff)
+        }
+        FailureKind::EngineUnknown => {
+            let sentence =
+                format!("{message}; nothing is changed until the engine was asked again");
+            (
+                InstanceState::Unknown,
+                Summary::new(Reason::EngineUnavailable, sentence),
+                planned.backoff.clone(),
+            )
+        }
+        FailureKind::ApiConflict | FailureKind::Api => (
+            assessed.state,
+            Summary::new(Reason::Progressing, format!("{message}; it is tried again")),
+            assessed.backoff,
+        ),
+    }
+}
+
+/// What the engine shows of the container that is kept.
+fn facts(status: &mut InstanceStatus, input: &InstanceInput<'_>, kept: Option<&Container>) {
+    status.container_id = kept.map(|container| container.id.clone());
+    let over = matches!(
+        status.state,
+        Some(InstanceState::Completed | InstanceState::Failed)
+    );
+    let Some(kept) = kept else {
+        if !over {
+            status.revision = None;
+        }
+        return;
+    };
+    let declared = input
+        .desired
+        .as_ref()
+        .is_ok_and(|desired| drift::is_declared(kept, desired));
+    status.revision = if declared {
+        Some(input.instance.spec.revision.clone())
+    } else {
+        kept.labels.get(names::LABEL_REVISION).cloned()
+    };
+    status.image_id = Some(kept.image_id.clone());
+    if let Some(started_at) = restart::started_at(&kept.state) {
+        status.started_at = Some(Time(whole_seconds(started_at)));
+        status.finished_at = None;
+    }
+    if let ContainerState::Exited {
+        code, finished_at, ..
+    } = &kept.state
+    {
+        status.finished_at = Some(Time(whole_seconds(*finished_at)));
+        status.exit_code = Some(*code);
+    }
+}
+
+/// Starts since the last status: ours, and those that others made behind our back. Times are whole seconds, so that ours are counted as steps.
+fn restarts(
+    previous: &InstanceStatus,
+    status: &InstanceStatus,
+    planned: &InstancePlan,
+    outcome: &Outcome,
+) -> u32 {
+    let start = position(&planned.plan, |action| {
+        matches!(action, EngineAction::StartContainer { .. })
+    });
+    let done = start.is_some_and(|start| match outcome {
+        Outcome::AllDone => true,
+        Outcome::Failed { step, .. } => start < *step,
+    });
+    let ours = if done { planned.restarts_added } else { 0 };
+    let seen = previous.started_at.is_some() && previous.started_at != status.started_at;
+    ours.max(u32::from(seen))
+}
+
+fn position(plan: &Plan, is: impl Fn(&EngineAction) -> bool) -> Option<usize> {
+    plan.steps
+        .iter()
+        .position(|step| matches!(&step.action, Action::Engine(action) if is(action)))
+}
+
+/// Conditions that say something about a container which cannot be looked at now.
+fn lasting(previous: &[Condition]) -> impl Iterator<Item = Condition> + '_ {
+    previous
+        .iter()
+        .filter(|condition| {
+            [CONDITION_ENGINE_DIFFERS, CONDITION_HEALTHY].contains(&condition.type_.as_str())
+        })
+        .cloned()
+}
+
+/// What differed from the very first look at a new container on is the engine's doing, not somebody's: another container would be no better.
+fn engine_differs(
+    input: &InstanceInput<'_>,
+    planned: &InstancePlan,
+    kept: &Container,
+    previous: &InstanceStatus,
+) -> Option<Condition> {
+    let before = drift::engine_differs(&previous.conditions);
+    if previous.container_id.as_ref() == Some(&kept.id) {
+        return before.cloned();
+    }
+    let desired = input.desired.as_ref().ok()?;
+    let made = position(&planned.plan, |action| {
+        matches!(action, EngineAction::CreateContainer(_))
+    });
+    let changes = drift::live_changes(kept, desired, &std::collections::BTreeSet::new());
+    if made.is_none() || changes.is_empty() || !drift::is_declared(kept, desired) {
+        return None;
+    }
+    Some(condition(
+        input,
+        CONDITION_ENGINE_DIFFERS,
+        "True",
+        "NotKeptByEngine",
+        drift::words(&changes),
+        previous,
+    ))
+}
+
+fn healthy(
+    input: &InstanceInput<'_>,
+    kept: &Container,
+    previous: &InstanceStatus,
+) -> Option<Condition> {
+    let ContainerState::Running { health, .. } = kept.state else {
+        return None;
+    };
+    let (status, reason, message) = match health {
+        Health::None => return None,
+        Health::Starting => (
+            "Unknown",
+            "Starting",
+            "the health check has not succeeded yet",
+        ),
+        Health::Healthy => ("True", "HealthCheckSucceeds", "the health check succeeds"),
+        Health::Unhealthy => ("False", "HealthCheckFails", "the health check fails"),
+    };
+    Some(condition(
+        input,
+        CONDITION_HEALTHY,
+        status,
+        reason,
+        message.to_owned(),
+        previous,
+    ))
+}
+
+fn condition(
+    input: &InstanceInput<'_>,
+    kind: &str,
+    status: &str,
+    reason: &str,
+    message: String,
+    previous: &InstanceStatus,
+) -> Condition {
+    let since = previous
+        .conditions
+        .iter()
+        .find(|before| before.type_ == kind && before.status == status);
+    Condition {
+        type_: kind.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message,
+        observed_generation: input.instance.metadata.generation,
+        last_transition_time: since.map_or_else(
+            || Time(timestamp(input)),
+            |before| before.last_transition_time.clone(),
+        ),
+    }
+}
+
+fn timestamp(input: &InstanceInput<'_>) -> Timestamp {
+    whole_seconds(input.now)
+}

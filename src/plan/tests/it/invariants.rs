@@ -1,0 +1,492 @@
+//! What holds in every world: random declarations, random containers, random accidents.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clos_plan::action::{Action, EngineAction, Plan, Target};
+use clos_plan::observed::{ContainerState, EngineView, Health, Network};
+use clos_plan::status::FailureKind;
+use clos_resources::names;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use proptest::prelude::*;
+use serde_json::json;
+
+use crate::engine::failure;
+use crate::world::{World, service};
+
+/// Something that happens to a world.
+#[derive(Clone, Debug)]
+enum Accident {
+    End { container: usize, code: i64 },
+    Remove(usize),
+    Pause(usize),
+    Rename(usize),
+    State { container: usize, dead: bool },
+    Limits(usize),
+    Duplicate(usize),
+    Copy(usize),
+    Foreign(usize),
+    RemoveNetworks,
+    ForeignNetwork,
+    StartFails,
+    PortTaken,
+    PortFree,
+    DropPorts,
+    Replicas(u32),
+    Image(u8),
+    Stop,
+    Run,
+    Restart,
+    DeleteInstance(usize),
+    ForgetStatus(usize),
+    Time(i64),
+    Round,
+    HalfAPlan { instance: usize, steps: usize },
+}
+
+fn accident() -> impl Strategy<Value = Accident> {
+    prop_oneof![
+        3 => (0..4usize, prop::sample::select(vec![0, 1, 137, 143])).prop_map(|(container, code)| Accident::End { container, code }),
+        2 => (0..4usize).prop_map(Accident::Remove),
+        1 => (0..4usize).prop_map(Accident::Pause),
+        1 => (0..4usize).prop_map(Accident::Rename),
+        1 => (0..4usize, any::<bool>()).prop_map(|(container, dead)| Accident::State { container, dead }),
+        1 => (0..4usize).prop_map(Accident::Limits),
+        2 => (0..4usize).prop_map(Accident::Duplicate),
+        1 => (0..4usize).prop_map(Accident::Copy),
+        1 => (0..4usize).prop_map(Accident::Foreign),
+        1 => Just(Accident::RemoveNetworks),
+        1 => Just(Accident::ForeignNetwork),
+        1 => Just(Accident::StartFails),
+        1 => Just(Accident::PortTaken),
+        2 => Just(Accident::PortFree),
+        1 => Just(Accident::DropPorts),
+        2 => (0..4u32).prop_map(Accident::Replicas),
+        2 => (1..4u8).prop_map(Accident::Image),
+        1 => Just(Accident::Stop),
+        2 => Just(Accident::Run),
+        1 => Just(Accident::Restart),
+        1 => (0..4usize).prop_map(Accident::DeleteInstance),
+        1 => (0..4usize).prop_map(Accident::ForgetStatus),
+        3 => (0..400i64).prop_map(Accident::Time),
+        4 => Just(Accident::Round),
+        3 => (0..4usize, 0..6usize).prop_map(|(instance, steps)| Accident::HalfAPlan { instance, steps }),
+    ]
+}
+
+fn world() -> World {
+    let mut world = World::new([
+        service(
+            "web",
+            json!({"replicas": 2, "dependsOn": [{"service": "db"}]}),
+        ),
+        service(
+            "db",
+            json!({
+                "mounts": [{"mountPath": "/data", "volume": {"name": "db"}}],
+                "ports": [{"containerPort": 80, "hostPort": 80}],
+            }),
+        ),
+    ]);
+    world.hasty = true;
+    world
+}
+
+/// Applies an accident; ids of containers that are not ours are noted.
+#[expect(clippy::too_many_lines, reason = "one arm for each accident")]
+fn happen(world: &mut World, foreign: &mut BTreeSet<String>, accident: &Accident) {
+    let now = world.now;
+    let ours: Vec<String> = world
+        .engine
+        .containers
+        .keys()
+        .filter(|id| !foreign.contains(*id))
+        .cloned()
+        .collect();
+    let pick = |index: usize| ours.get(index % ours.len().max(1)).cloned();
+    let instance = |index: usize| {
+        world
+            .instances
+            .keys()
+            .nth(index % world.instances.len().max(1))
+            .cloned()
+    };
+    match *accident {
+        Accident::End { container, code } => {
+            if let Some(container) =
+                pick(container).and_then(|id| world.engine.containers.get_mut(&id))
+                && let ContainerState::Running { started_at, .. } = container.state
+            {
+                container.state = ContainerState::Exited {
+                    code,
+                    oom_killed: false,
+                    error: String::new(),
+                    started_at,
+                    finished_at: now,
+                };
+            }
+        }
+        Accident::Remove(container) => {
+            drop(pick(container).map(|id| world.engine.containers.remove(&id)));
+        }
+        Accident::Pause(container) => {
+            if let Some(container) =
+                pick(container).and_then(|id| world.engine.containers.get_mut(&id))
+                && let ContainerState::Running { started_at, .. } = container.state
+            {
+                container.state = ContainerState::Paused { started_at };
+            }
+        }
+        Accident::Rename(container) => {
+            // Only what was recorded can be told from a copy afterwards.
+            let recorded = recorded(world);
+            if let Some(id) = pick(container).filter(|id| recorded.contains(id)) {
+                world.engine.containers.get_mut(&id).unwrap().name =
+                    format!("renamed-{}", &id[..12]);
+            }
+        }
+        Accident::State { container, dead } => {
+            if let Some(container) =
+                pick(container).and_then(|id| world.engine.containers.get_mut(&id))
+            {
+                container.state = if dead {
+                    ContainerState::Dead
+                } else {
+                    ContainerState::Created
+                };
+            }
+        }
+        Accident::Limits(container) => {
+            if let Some(container) =
+                pick(container).and_then(|id| world.engine.containers.get_mut(&id))
+            {
+                container.live.limits.memory = Some(1);
+            }
+        }
+        Accident::Duplicate(container) => {
+            // Somebody renames a container that is on record, and clos, killed before it noticed, made another one.
+            let recorded = recorded(world);
+            if let Some(id) = pick(container).filter(|id| recorded.contains(id)) {
+                let labels = &world.engine.containers[&id].labels;
+                let wanted = names::container(
+                    &labels[names::LABEL_NAMESPACE],
+                    &labels[names::LABEL_INSTANCE],
+                );
+                let renamed = format!("renamed-{}", &id[..12]);
+                world
+                    .engine
+                    .containers
+                    .get_mut(&id)
+                    .unwrap()
+                    .name
+                    .clone_from(&renamed);
+                if !world.engine.names().contains(&wanted.as_str()) {
+                    world.engine.duplicate(&renamed, &wanted, now);
+                }
+            }
+        }
+        Accident::Copy(container) => {
+            if let Some(id) = pick(container) {
+                let labels = world.engine.containers[&id].labels.clone();
+                let number = world.engine.containers.len();
+                foreign.insert(world.engine.add_foreign(
+                    &format!("copy-{number}-{}", &id[..12]),
+                    labels,
+                    now,
+                ));
+            }
+        }
+        Accident::Foreign(index) => {
+            if let Some(name) =
+                instance(index).map(|instance| names::container("default", &instance))
+                && !world.engine.names().contains(&name.as_str())
+            {
+                foreign.insert(world.engine.add_foreign(&name, BTreeMap::new(), now));
+            }
+        }
+        Accident::RemoveNetworks => world.engine.networks.clear(),
+        Accident::ForeignNetwork => {
+            let id = format!("n-foreign-{}", world.engine.networks.len());
+            world.engine.networks.push(Network {
+                id,
+                name: "clos_default_shop".into(),
+                labels: BTreeMap::new(),
+            });
+        }
+        Accident::StartFails => world.engine.next_start = Some(failure(FailureKind::Failed, "no")),
+        Accident::PortTaken => drop(world.engine.taken.insert(80)),
+        Accident::PortFree => world.engine.taken.clear(),
+        Accident::DropPorts => world.ports.clear(),
+        Accident::Replicas(replicas) => world.change("web", json!({"replicas": replicas})),
+        Accident::Image(tag) => world.change("web", json!({"image": format!("shop/web:{tag}")})),
+        Accident::Stop => world.change("db", json!({"state": "Stopped"})),
+        Accident::Run => world.change("db", json!({"state": "Running"})),
+        Accident::Restart => {
+            let annotations = &mut world.services.get_mut("web").unwrap().metadata.annotations;
+            annotations
+                .get_or_insert_default()
+                .insert(names::ANNOTATION_RESTARTED_AT.into(), now.to_string());
+        }
+        Accident::DeleteInstance(index) => {
+            if let Some(name) = instance(index) {
+                world
+                    .instances
+                    .get_mut(&name)
+                    .unwrap()
+                    .metadata
+                    .deletion_timestamp = Some(Time(now));
+            }
+        }
+        Accident::ForgetStatus(index) => {
+            // What no status records and has lost its name cannot be told from a copy: not part of this game.
+            let renamed = world
+                .engine
+                .names()
+                .iter()
+                .any(|name| name.starts_with("renamed"));
+            if let Some(name) = instance(index).filter(|_| !renamed) {
+                world.instances.get_mut(&name).unwrap().status = None;
+            }
+        }
+        Accident::Time(seconds) => world.pass_time(seconds),
+        Accident::Round => drop(world.round()),
+        Accident::HalfAPlan {
+            instance: index,
+            steps,
+        } => {
+            // clos is killed in the middle of a plan: some steps are done and no status is written.
+            if let Some(name) = instance(index) {
+                let mut plan = world.plan_instance(&name).plan;
+                plan.steps.truncate(steps);
+                world.execute(&plan);
+            }
+        }
+    }
+}
+
+/// Containers that a status has on record.
+fn recorded(world: &World) -> BTreeSet<String> {
+    let statuses = world
+        .instances
+        .values()
+        .filter_map(|instance| instance.status.as_ref());
+    statuses
+        .filter_map(|status| status.container_id.clone())
+        .collect()
+}
+
+/// Containers and networks that a plan names.
+fn named(plan: &Plan) -> Vec<&str> {
+    let mut ids = Vec::new();
+    for step in &plan.steps {
+        let Action::Engine(action) = &step.action else {
+            continue;
+        };
+        match action {
+            EngineAction::StartContainer { container }
+            | EngineAction::StopContainer { container, .. }
+            | EngineAction::UnpauseContainer { container }
+            | EngineAction::RemoveContainer { container } => {
+                if let Target::Existing { id, .. } = container {
+                    ids.push(id.as_str());
+                }
+            }
+            EngineAction::RemoveNetwork { id, .. } => ids.push(id),
+            EngineAction::PullImage { .. }
+            | EngineAction::CreateNetwork(_)
+            | EngineAction::CreateVolume(_)
+            | EngineAction::CreateContainer(_) => {}
+        }
+    }
+    ids
+}
+
+/// What must be true of every plan in every world.
+fn check(world: &World, foreign: &BTreeSet<String>) -> Result<(), TestCaseError> {
+    for name in world.instances.keys() {
+        let planned = world.plan_instance(name);
+        prop_assert_eq!(
+            &planned,
+            &world.plan_instance(name),
+            "the same question has the same answer"
+        );
+        for id in named(&planned.plan) {
+            prop_assert!(
+                !foreign.contains(id),
+                "i1: {} is not ours:\n{}",
+                id,
+                planned.plan
+            );
+        }
+        for (index, step) in planned.plan.steps.iter().enumerate() {
+            prop_assert!(
+                step.after.iter().all(|before| *before < index),
+                "order:\n{}",
+                planned.plan
+            );
+        }
+        let shuffled = world.with_input(name, &world.view(name), |input| {
+            let ports: Vec<_> = input.ports.iter().rev().cloned().collect();
+            let dependencies: Vec<_> = input.dependencies.iter().rev().cloned().collect();
+            let EngineView::Known(mut observed) = input.view.clone() else {
+                panic!("known")
+            };
+            observed.networks.reverse();
+            let view = EngineView::Known(observed);
+            let input = clos_plan::instance::InstanceInput {
+                ports: &ports,
+                dependencies: &dependencies,
+                view: &view,
+                ..*input
+            };
+            clos_plan::instance::plan(&input)
+        });
+        prop_assert_eq!(&planned, &shuffled, "the order of lists decides nothing");
+        let unknown = EngineView::Unknown {
+            since: world.now,
+            reason: "gone".into(),
+        };
+        let blind = world.with_input(name, &unknown, clos_plan::instance::plan);
+        prop_assert!(
+            blind.plan.is_empty() && !blind.gone,
+            "i3: nothing while the engine is unknown"
+        );
+    }
+    for name in world.services.keys() {
+        let planned = world.plan_service(name);
+        prop_assert_eq!(&planned, &world.plan_service(name));
+        let updates = planned
+            .plan
+            .steps
+            .iter()
+            .filter(|step| step.cause.to_string() == "the declaration changed")
+            .count();
+        prop_assert!(updates <= 1, "one instance at a time:\n{}", planned.plan);
+    }
+    Ok(())
+}
+
+/// No Instance ever has two containers that run, and none runs that nobody declared.
+fn check_settled(world: &World, foreign: &BTreeSet<String>) -> Result<(), TestCaseError> {
+    let ours: Vec<_> = world
+        .engine
+        .containers
+        .values()
+        .filter(|container| !foreign.contains(&container.id))
+        .collect();
+    let uids: BTreeSet<&String> = ours
+        .iter()
+        .map(|container| &container.labels[names::LABEL_INSTANCE_UID])
+        .collect();
+    prop_assert_eq!(uids.len(), ours.len(), "one container an instance");
+    let living: BTreeSet<&String> = world
+        .instances
+        .values()
+        .filter_map(|instance| instance.metadata.uid.as_ref())
+        .collect();
+    prop_assert!(uids.is_subset(&living), "no container without an instance");
+    for service in world.services.values() {
+        let count = world
+            .instances_of(service.metadata.name.as_ref().unwrap())
+            .len();
+        prop_assert_eq!(
+            count,
+            service.spec.replicas as usize,
+            "as many instances as replicas"
+        );
+    }
+    for port in &world.ports {
+        prop_assert!(
+            living.contains(&port.spec.holder.as_ref().unwrap().uid),
+            "i4: ports are held by the living"
+        );
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn i1_i3_plans_are_safe_ordered_and_the_same_for_the_same_world(accidents in prop::collection::vec(accident(), 0..20)) {
+        let mut world = world();
+        world.settle();
+        let mut foreign = BTreeSet::new();
+        for accident in &accidents {
+            happen(&mut world, &mut foreign, accident);
+            check(&world, &foreign)?;
+        }
+        prop_assert!(foreign.iter().all(|id| world.engine.containers.contains_key(id)), "i1: what is foreign is still there");
+    }
+
+    #[test]
+    fn i6_planning_again_after_a_plan_was_carried_out_changes_nothing(accidents in prop::collection::vec(accident(), 0..20)) {
+        let mut world = world();
+        let mut foreign = BTreeSet::new();
+        for accident in &accidents {
+            happen(&mut world, &mut foreign, accident);
+        }
+        // People tidy up what is in the way, and time passes until every wait is over.
+        world.engine.taken.clear();
+        world.engine.next_start = None;
+        world.engine.containers.retain(|id, _| !foreign.contains(id));
+        world.engine.networks.retain(|network| !network.labels.is_empty());
+        world.services.get_mut("db").unwrap().spec.state = clos_resources::lifecycle::State::Running;
+        for _ in 0..30 {
+            world.pass_time(301);
+            world.round();
+        }
+        let before = world.statuses();
+        prop_assert_eq!(world.round(), 0, "a fixpoint");
+        prop_assert_eq!(world.statuses(), before, "i2: no write");
+        check_settled(&world, &foreign)?;
+        for instance in world.instances.values() {
+            let status = instance.status.as_ref().unwrap();
+            prop_assert_eq!(&status.conditions[0].status, "True", "{}", &status.conditions[0].message);
+        }
+    }
+
+    #[test]
+    fn i11_no_volume_is_ever_removed(accidents in prop::collection::vec(accident(), 0..20)) {
+        let mut world = world();
+        world.settle();
+        let volumes = world.engine.volumes.clone();
+        let mut foreign = BTreeSet::new();
+        for accident in &accidents {
+            happen(&mut world, &mut foreign, accident);
+            world.round();
+            prop_assert_eq!(&world.engine.volumes, &volumes);
+        }
+    }
+
+    #[test]
+    fn an_instance_never_has_two_running_containers_by_our_doing(accidents in prop::collection::vec(accident(), 0..20)) {
+        let mut world = world();
+        let mut foreign = BTreeSet::new();
+        for accident in accidents.iter().filter(|accident| !matches!(accident, Accident::Duplicate(_))) {
+            happen(&mut world, &mut foreign, accident);
+            world.round();
+            let ours = world.engine.containers.values().filter(|container| !foreign.contains(&container.id));
+            let mut running = ours.filter(|container| matches!(container.state, ContainerState::Running { .. }));
+            let mut seen = BTreeSet::new();
+            let unique = running.all(|container| seen.insert(&container.labels[names::LABEL_INSTANCE_UID]));
+            prop_assert!(unique);
+            for name in ["web", "db"] {
+                let living = world.instances_of(name).iter().filter(|instance| instance.metadata.deletion_timestamp.is_none()).count();
+                prop_assert!(living <= world.services[name].spec.replicas as usize);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_container_that_somebody_keeps_unhealthy_is_no_reason_to_write_again_and_again() {
+    let mut world = world();
+    world.settle();
+    world
+        .engine
+        .set_health("clos_default_web-0", Health::Unhealthy);
+    world.settle();
+    let before = world.statuses();
+    world.round();
+    assert_eq!(world.statuses(), before);
+}

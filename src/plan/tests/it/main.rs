@@ -1,0 +1,19 @@
+//! Plans through the public API: whole scenarios as golden text, and what holds in every world.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::format_push_string, reason = "golden text grows step by step")]
+
+mod desired;
+mod engine;
+mod fixtures;
+mod group;
+mod instance;
+mod invariants;
+mod lifecycle;
+mod order;
+mod orphan;
+mod ports;
+mod report;
+mod restart;
+mod service;
+mod world;

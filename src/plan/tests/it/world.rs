@@ -1,0 +1,452 @@
+//! A world in memory to which plans are applied: objects, and a host whose engine obeys the rules of Docker.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use clos_plan::action::{Action, ApiAction, Plan};
+use clos_plan::desired::{self, Desired, Unresolved, Values};
+use clos_plan::instance::{self, DependencyState, InstanceInput, InstancePlan};
+use clos_plan::observed::EngineView;
+use clos_plan::order;
+use clos_plan::service::{self, ServiceInput, ServicePlan};
+use clos_plan::status::{self, Failure, FailureKind, Outcome};
+use clos_resources::host::EngineInfo;
+use clos_resources::instance::InstanceStatus;
+use clos_resources::{Group, Instance, Port, Service, conditions, names};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::{Value, json};
+
+use crate::engine::Engine;
+
+pub(crate) const INSTALLATION: &str = "installation-1";
+pub(crate) const HOST: &str = "box";
+
+pub(crate) struct World {
+    pub(crate) now: Timestamp,
+    pub(crate) group: Option<Group>,
+    pub(crate) services: BTreeMap<String, Service>,
+    pub(crate) instances: BTreeMap<String, Instance>,
+    pub(crate) ports: Vec<Port>,
+    pub(crate) values: Values,
+    pub(crate) engine: Engine,
+    /// Whether steps are taken as late as their order allows.
+    pub(crate) hasty: bool,
+    made: u64,
+}
+
+/// What one pass over an Instance was.
+pub(crate) struct Pass {
+    pub(crate) planned: InstancePlan,
+    pub(crate) outcome: Outcome,
+}
+
+pub(crate) fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// A Service of the group `shop` with these fields besides.
+pub(crate) fn service(name: &str, fields: Value) -> Service {
+    let mut spec = json!({"group": "shop", "image": format!("shop/{name}:1")});
+    merge(&mut spec, fields);
+    serde_json::from_value(json!({
+        "apiVersion": "clos.dev/v1alpha1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": "default", "uid": format!("service-{name}"), "generation": 1},
+        "spec": spec,
+    }))
+    .unwrap()
+}
+
+pub(crate) fn group(name: &str) -> Group {
+    serde_json::from_value(json!({
+        "apiVersion": "clos.dev/v1alpha1",
+        "kind": "Group",
+        "metadata": {"name": name, "namespace": "default", "uid": format!("group-{name}"), "generation": 1},
+        "spec": {},
+    }))
+    .unwrap()
+}
+
+fn merge(into: &mut Value, from: Value) {
+    let Value::Object(fields) = from else {
+        panic!("fields are an object")
+    };
+    for (key, value) in fields {
+        into[key] = value;
+    }
+}
+
+impl World {
+    /// A host with an engine, the group `shop`, and these services.
+    pub(crate) fn new(services: impl IntoIterator<Item = Service>) -> Self {
+        let mut world = Self {
+            now: at("2026-11-23T12:00:00Z"),
+            group: Some(group("shop")),
+            services: BTreeMap::new(),
+            instances: BTreeMap::new(),
+            ports: Vec::new(),
+            values: Values::default(),
+            engine: Engine::default(),
+            hasty: false,
+            made: 0,
+        };
+        for service in services {
+            world.engine.offer(&service.spec.container.image);
+            world
+                .services
+                .insert(service.metadata.name.clone().unwrap(), service);
+        }
+        world
+    }
+
+    /// The same, after everything runs.
+    pub(crate) fn running(services: impl IntoIterator<Item = Service>) -> Self {
+        let mut world = Self::new(services);
+        world.settle();
+        world
+    }
+
+    pub(crate) fn pass_time(&mut self, seconds: i64) {
+        self.now += SignedDuration::from_secs(seconds);
+    }
+
+    /// Changes the spec of a service, as an apply does.
+    pub(crate) fn change(&mut self, name: &str, fields: Value) {
+        let service = self.services.get_mut(name).unwrap();
+        let mut spec = serde_json::to_value(&service.spec).unwrap();
+        merge(&mut spec, fields);
+        service.spec = serde_json::from_value(spec).unwrap();
+        service.metadata.generation = service.metadata.generation.map(|generation| generation + 1);
+        self.engine.offer(&service.spec.container.image);
+    }
+
+    pub(crate) fn desired(&self, name: &str) -> Result<Desired, Unresolved> {
+        desired::desired(&self.instances[name], &self.values, INSTALLATION)
+    }
+
+    pub(crate) fn view(&self, name: &str) -> EngineView {
+        self.engine.view(&self.instances[name])
+    }
+
+    pub(crate) fn plan_service(&self, name: &str) -> ServicePlan {
+        let mistakes = order::mistakes(&self.services.values().cloned().collect::<Vec<_>>());
+        let instances = self.instances_of(name);
+        service::plan(&ServiceInput {
+            service: &self.services[name],
+            group: self.group.as_ref(),
+            instances: &instances,
+            mistake: mistakes.get(name).map(String::as_str),
+            host: HOST,
+            now: self.now,
+        })
+    }
+
+    pub(crate) fn plan_instance(&self, name: &str) -> InstancePlan {
+        self.with_input(name, &self.view(name), instance::plan)
+    }
+
+    /// One pass of the service controller.
+    pub(crate) fn pass_service(&mut self, name: &str) -> ServicePlan {
+        let planned = self.plan_service(name);
+        for step in &planned.plan.steps {
+            self.apply(&step.action).unwrap();
+        }
+        let status = serde_json::to_value(&planned.status).unwrap();
+        self.services.get_mut(name).unwrap().status = Some(serde_json::from_value(status).unwrap());
+        planned
+    }
+
+    /// One pass of the agent.
+    pub(crate) fn pass_instance(&mut self, name: &str) -> Pass {
+        let planned = self.plan_instance(name);
+        let outcome = self.execute(&planned.plan);
+        if planned.gone {
+            self.instances.remove(name);
+            return Pass { planned, outcome };
+        }
+        let status = self.status_after(name, &planned, &outcome);
+        // What is stored is what comes back from the API: times in whole seconds.
+        let stored = serde_json::to_value(&status).unwrap();
+        self.instances.get_mut(name).unwrap().status =
+            Some(serde_json::from_value(stored).unwrap());
+        Pass { planned, outcome }
+    }
+
+    pub(crate) fn status_after(
+        &self,
+        name: &str,
+        planned: &InstancePlan,
+        outcome: &Outcome,
+    ) -> InstanceStatus {
+        let after = self.view(name);
+        self.with_input(name, &after, |input| {
+            status::instance_status(input, planned, outcome, &after)
+        })
+    }
+
+    /// One pass of every controller. Gives the number of steps that were planned.
+    pub(crate) fn round(&mut self) -> usize {
+        let services: Vec<String> = self.services.keys().cloned().collect();
+        let mut steps: usize = services
+            .iter()
+            .map(|name| self.pass_service(name).plan.steps.len())
+            .sum();
+        let instances: Vec<String> = self.instances.keys().cloned().collect();
+        steps += instances
+            .iter()
+            .map(|name| self.pass_instance(name).planned.plan.steps.len())
+            .sum::<usize>();
+        steps
+    }
+
+    /// Rounds until nothing is planned and no status changes any more.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..40 {
+            let before = self.statuses();
+            if self.round() == 0 && self.statuses() == before {
+                return;
+            }
+        }
+        panic!("does not settle");
+    }
+
+    /// One pass of the agent as text: the plan, what was found, and how it stands afterwards.
+    pub(crate) fn tell(&mut self, name: &str) -> String {
+        let pass = self.pass_instance(name);
+        let mut text = if pass.planned.plan.is_empty() {
+            "  nothing to do\n".to_owned()
+        } else {
+            pass.planned.plan.to_string()
+        };
+        for drift in &pass.planned.drift {
+            writeln!(text, "  found {}: {}", drift.kind.as_str(), drift.words).unwrap();
+        }
+        match pass.outcome {
+            Outcome::AllDone => {}
+            Outcome::Failed { step, failure } => {
+                writeln!(text, "  step {} failed: {}", step + 1, failure.message).unwrap();
+            }
+        }
+        if let Some(wake_at) = pass.planned.wake_at {
+            writeln!(text, "  looks again at {}", wake_at.strftime("%H:%M:%SZ")).unwrap();
+        }
+        match self.instances.get(name) {
+            None => text.push_str("  is gone\n"),
+            Some(instance) => writeln!(text, "  {}", words(instance)).unwrap(),
+        }
+        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        lines.join("\n") + "\n"
+    }
+
+    /// One pass of the service controller as text.
+    pub(crate) fn tell_service(&mut self, name: &str) -> String {
+        let planned = self.pass_service(name);
+        let plan = if planned.plan.is_empty() {
+            "  nothing to do\n".to_owned()
+        } else {
+            planned.plan.to_string()
+        };
+        let ready = conditions::ready(&planned.status.conditions).unwrap();
+        let state = planned.status.state.unwrap();
+        let status = format!(
+            "  {} {state:?}: {} {}, {}\n",
+            name,
+            planned.status.ready.as_deref().unwrap(),
+            ready.reason,
+            ready.message
+        );
+        let lines: Vec<String> = format!("{plan}{status}")
+            .lines()
+            .map(|line| line.trim_end().to_owned())
+            .collect();
+        lines.join("\n") + "\n"
+    }
+
+    pub(crate) fn statuses(&self) -> Value {
+        json!([
+            self.services
+                .values()
+                .map(|service| &service.status)
+                .collect::<Vec<_>>(),
+            self.instances
+                .values()
+                .map(|instance| &instance.status)
+                .collect::<Vec<_>>()
+        ])
+    }
+
+    pub(crate) fn instances_of(&self, service: &str) -> Vec<Instance> {
+        self.instances
+            .values()
+            .filter(|instance| instance.spec.service == service)
+            .cloned()
+            .collect()
+    }
+
+    pub(crate) fn with_input<T>(
+        &self,
+        name: &str,
+        view: &EngineView,
+        ask: impl FnOnce(&InstanceInput<'_>) -> T,
+    ) -> T {
+        let instance = &self.instances[name];
+        let desired = self.desired(name);
+        let dependencies: Vec<DependencyState> = instance
+            .spec
+            .depends_on
+            .iter()
+            .map(|dependency| {
+                let instances = self.instances_of(&dependency.service);
+                order::dependency_state(
+                    dependency,
+                    self.services.get(&dependency.service),
+                    &instances,
+                )
+            })
+            .collect();
+        let platform = EngineInfo {
+            architecture: "amd64".into(),
+            operating_system: "linux".into(),
+            ..EngineInfo::default()
+        };
+        ask(&InstanceInput {
+            instance,
+            desired: &desired,
+            view,
+            ports: &self.ports,
+            dependencies: &dependencies,
+            platform: &platform,
+            installation: INSTALLATION,
+            now: self.now,
+        })
+    }
+
+    /// Carries out steps one after another: in the order they are listed, or, when hasty, always the last one that may be taken
+    /// already, as if everything before it were slow.
+    pub(crate) fn execute(&mut self, plan: &Plan) -> Outcome {
+        let mut made = BTreeMap::new();
+        let mut open: BTreeSet<usize> = (0..plan.steps.len()).collect();
+        loop {
+            let may_be_taken = |step: &&usize| {
+                plan.steps[**step]
+                    .after
+                    .iter()
+                    .all(|before| !open.contains(before))
+            };
+            let next = if self.hasty {
+                open.iter().rev().find(may_be_taken)
+            } else {
+                open.iter().find(may_be_taken)
+            };
+            let Some(&step) = next else { break };
+            open.remove(&step);
+            self.now += SignedDuration::from_millis(100);
+            let result = match &plan.steps[step].action {
+                Action::Engine(action) => self.engine.execute(action, step, &mut made, self.now),
+                action @ Action::Api(_) => self.apply(action),
+            };
+            if let Err(failure) = result {
+                return Outcome::Failed { step, failure };
+            }
+        }
+        assert!(open.is_empty(), "steps wait for each other:\n{plan}");
+        Outcome::AllDone
+    }
+
+    fn apply(&mut self, action: &Action) -> Result<(), Failure> {
+        let Action::Api(action) = action else {
+            panic!("{action} is not for the API")
+        };
+        match action {
+            ApiAction::CreateInstance(instance) => {
+                let name = instance.metadata.name.clone().unwrap();
+                let mut instance = (**instance).clone();
+                instance.metadata.uid = Some(format!("uid-{}", self.number()));
+                instance.metadata.generation = Some(1);
+                assert!(
+                    self.instances.insert(name, instance).is_none(),
+                    "an instance of that name exists"
+                );
+            }
+            ApiAction::UpdateInstance(instance) => {
+                let present = self
+                    .instances
+                    .get_mut(instance.metadata.name.as_ref().unwrap())
+                    .unwrap();
+                if present.spec != instance.spec {
+                    present.metadata.generation =
+                        present.metadata.generation.map(|generation| generation + 1);
+                }
+                present.spec = instance.spec.clone();
+                present
+                    .metadata
+                    .labels
+                    .clone_from(&instance.metadata.labels);
+            }
+            ApiAction::DeleteInstance { name, uid, .. } => {
+                let instance = self.instances.get_mut(name).unwrap();
+                assert_eq!(instance.metadata.uid.as_ref(), Some(uid));
+                instance.metadata.deletion_timestamp = Some(Time(self.now));
+            }
+            ApiAction::ClaimPort(port) => {
+                if self
+                    .ports
+                    .iter()
+                    .any(|present| present.metadata.name == port.metadata.name)
+                {
+                    return Err(Failure {
+                        kind: FailureKind::ApiConflict,
+                        message: "somebody was faster".into(),
+                    });
+                }
+                let mut port = (**port).clone();
+                port.metadata.uid = Some(format!("uid-{}", self.number()));
+                self.ports.push(port);
+            }
+            ApiAction::ReleasePort { uid, port, .. } => {
+                let holder = &port.holder.as_ref().unwrap().uid;
+                let users = self
+                    .engine
+                    .containers
+                    .values()
+                    .filter(|user| user.labels.get(names::LABEL_INSTANCE_UID) == Some(holder));
+                let mut used = users.flat_map(|user| &user.live.ports);
+                assert!(
+                    used.all(|used| used.host_port != port.port),
+                    "i4: a port is released before its container is gone"
+                );
+                self.ports
+                    .retain(|port| port.metadata.uid.as_ref() != Some(uid));
+            }
+        }
+        Ok(())
+    }
+
+    fn number(&mut self) -> u64 {
+        self.made += 1;
+        self.made
+    }
+}
+
+/// How an Instance says it is.
+pub(crate) fn words(instance: &Instance) -> String {
+    let name = instance.metadata.name.as_deref().unwrap();
+    let Some(status) = &instance.status else {
+        return format!("{name} has no status");
+    };
+    let ready = conditions::ready(&status.conditions).unwrap();
+    let faults = status
+        .backoff
+        .as_ref()
+        .map(|backoff| format!(", faults {}", backoff.faults))
+        .unwrap_or_default();
+    format!(
+        "{name} {:?}, restarts {}{faults}, Ready {}: {}, {}",
+        status.state.unwrap(),
+        status.restarts,
+        ready.status,
+        ready.reason,
+        ready.message
+    )
+}
