@@ -1,0 +1,293 @@
+//! Staying in step with the engine: its events wake Instances, a full list once in a while and after every gap finds what no event told,
+//! and doubts about the engine's state are settled here. It only wakes; what is to be done is decided by the agent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clos_engine::engine::{Info, Listed};
+use clos_engine::events::{ContainerEvent, EngineEvent, Happened};
+use clos_engine::{Engine, Error};
+use clos_resources::Instance;
+use clos_telemetry::Metrics;
+use futures::StreamExt;
+use futures::future::{BoxFuture, OptionFuture};
+use jiff::Timestamp;
+use tokio::time::Instant as Moment;
+use tokio_util::sync::CancellationToken;
+
+use crate::gate::{Doubts, EngineState, Gate};
+use crate::instance::memory::Memory;
+use crate::sweep::Sweeper;
+use crate::wake::Waker;
+
+/// The pauses between looks at an engine that does not answer.
+const RETRY: [Duration; 4] = [
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+];
+
+/// The engine's events ended, which they never do.
+#[derive(Debug, thiserror::Error)]
+#[error("the container engine's event stream ended")]
+pub(crate) struct EventsEnded;
+
+/// What staying in step needs.
+pub(crate) struct EngineSync {
+    /// The engine, behind its bounds.
+    pub(crate) engine: Arc<dyn Engine>,
+    /// What is known of it.
+    pub(crate) gate: Arc<Gate>,
+    /// When what happened is remembered here.
+    pub(crate) memory: Arc<Memory>,
+    /// Wakes single Instances.
+    pub(crate) instances: Waker<Instance>,
+    /// Wakes everybody who waits for the engine, or has to say that it is away.
+    pub(crate) wake_everybody: Box<dyn Fn() + Send + Sync>,
+    /// Removes what belongs to nobody.
+    pub(crate) sweeper: Sweeper,
+    /// Whose containers count.
+    pub(crate) installation: String,
+    /// The time between full lists.
+    pub(crate) relist: Duration,
+    /// Metrics.
+    pub(crate) metrics: Metrics,
+    /// The clock.
+    pub(crate) clock: fn() -> Timestamp,
+}
+
+/// One full look at the engine.
+struct Look {
+    before: Doubts,
+    answer: Result<(Info, Vec<Listed>), Error>,
+}
+
+/// What a list showed of one Instance: containers by id, each with its fingerprint.
+type Shown = BTreeMap<String, (String, String, BTreeSet<(String, String)>)>;
+
+/// Where staying in step stands.
+#[derive(Default)]
+struct Progress {
+    /// Whether events arrive.
+    connected: bool,
+    /// Whether they ever did.
+    ever_connected: bool,
+    /// A look is wanted, from then on.
+    wanted: Option<Moment>,
+    /// Failed looks in a row.
+    failures: usize,
+    /// What the last list showed.
+    shown: Option<Shown>,
+}
+
+impl EngineSync {
+    /// Stays in step until `stop`.
+    pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), EventsEnded> {
+        let mut events = self.engine.events();
+        let mut changes = self.gate.changes();
+        let mut relist = tokio::time::interval(self.relist);
+        relist.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut progress = Progress::default();
+        let mut look: OptionFuture<BoxFuture<'_, Look>> = None.into();
+        let mut looking = false;
+        let mut sweep: OptionFuture<BoxFuture<'_, ()>> = None.into();
+        let mut sweeping = false;
+        loop {
+            let due = progress.wanted.filter(|_| !looking && progress.connected);
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                event = events.next() => match event {
+                    Some(event) => self.heard(&mut progress, event),
+                    None => return Err(EventsEnded),
+                },
+                () = tokio::time::sleep_until(due.unwrap_or_else(Moment::now)), if due.is_some() => {
+                    progress.wanted = None;
+                    look = Some(self.look()).into();
+                    looking = true;
+                }
+                Some(seen) = &mut look, if looking => {
+                    looking = false;
+                    if let Some(listed) = self.seen(&mut progress, seen) && !sweeping {
+                        sweep = Some(self.sweeper.sweep(listed)).into();
+                        sweeping = true;
+                    }
+                }
+                Some(()) = &mut sweep, if sweeping => sweeping = false,
+                _ = relist.tick() => progress.want(Duration::ZERO),
+                Ok(()) = changes.changed() => {
+                    // Every Instance says in its status that the engine is away, and looks again when it is back.
+                    let known = matches!(*changes.borrow_and_update(), EngineState::Known(_));
+                    (self.wake_everybody)();
+                    if !known {
+                        self.sweeper.forget();
+                        progress.want(Duration::ZERO);
+                    }
+                }
+            }
+        }
+    }
+
+    fn heard(&self, progress: &mut Progress, event: EngineEvent) {
+        match event {
+            EngineEvent::Connected => {
+                progress.connected = true;
+                if std::mem::replace(&mut progress.ever_connected, true) {
+                    tracing::info!("the container engine answers again, looking at everything");
+                }
+                progress.failures = 0;
+                progress.want(Duration::ZERO);
+            }
+            EngineEvent::Lost { reason } => {
+                tracing::warn!(%reason, "lost the container engine, nothing is changed until it answers");
+                progress.connected = false;
+                self.metrics.engine_event_gap();
+                self.gate.doubt((self.clock)(), &reason);
+            }
+            EngineEvent::Overflow => {
+                tracing::warn!(
+                    "engine events came too fast and some were dropped, looking at everything"
+                );
+                self.metrics.engine_event_gap();
+                progress.want(Duration::ZERO);
+            }
+            EngineEvent::Container(event) => self.happened(&event),
+        }
+    }
+
+    fn happened(&self, event: &ContainerEvent) {
+        if event.installation != self.installation {
+            return;
+        }
+        match event.what {
+            Happened::Died { .. }
+            | Happened::Killed { .. }
+            | Happened::Stopped
+            | Happened::OutOfMemory
+            | Happened::Paused
+            | Happened::Changed
+            | Happened::Destroyed => self.memory.happened(&event.instance_uid, event.at),
+            Happened::Created | Happened::Started | Happened::Health | Happened::Unpaused => {}
+        }
+        self.instances.wake_named(&event.namespace, &event.instance);
+    }
+
+    fn look(&self) -> BoxFuture<'_, Look> {
+        Box::pin(async move {
+            let before = self.gate.doubts();
+            let answer = async { Ok((self.engine.info().await?, self.engine.list().await?)) }.await;
+            Look { before, answer }
+        })
+    }
+
+    /// Takes a look in. Answers what was listed when the engine's state is known by it.
+    fn seen(&self, progress: &mut Progress, look: Look) -> Option<Vec<Listed>> {
+        let (info, listed) = match look.answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                let pause = RETRY[progress.failures.min(RETRY.len() - 1)];
+                progress.failures += 1;
+                tracing::warn!(%error, "cannot look at the container engine, trying again");
+                self.gate.doubt((self.clock)(), &error.to_string());
+                progress.want(pause);
+                return None;
+            }
+        };
+        progress.failures = 0;
+        if !self.gate.settle(look.before, info) {
+            progress.want(Duration::ZERO);
+            return None;
+        }
+        self.metrics.synced(Instant::now());
+        let shown = shown(&listed, &self.installation);
+        if let Some(previous) = &progress.shown {
+            for (namespace, instance) in differing(previous, &shown) {
+                self.instances.wake_named(&namespace, &instance);
+            }
+        }
+        progress.shown = Some(shown);
+        Some(listed)
+    }
+}
+
+impl Progress {
+    fn want(&mut self, pause: Duration) {
+        let at = Moment::now() + pause;
+        self.wanted = Some(self.wanted.map_or(at, |wanted| wanted.min(at)));
+    }
+}
+
+fn shown(listed: &[Listed], installation: &str) -> Shown {
+    let mut shown = Shown::new();
+    for container in listed
+        .iter()
+        .filter(|container| container.installation == installation)
+    {
+        let name = (container.namespace.clone(), container.instance.clone());
+        let (_, _, containers) = shown
+            .entry(container.instance_uid.clone())
+            .or_insert_with(|| (name.0, name.1, BTreeSet::new()));
+        containers.insert((container.id.clone(), container.fingerprint.clone()));
+    }
+    shown
+}
+
+/// The Instances, by namespace and name, whose containers are not as they were.
+fn differing(previous: &Shown, now: &Shown) -> BTreeSet<(String, String)> {
+    let uids: BTreeSet<&String> = previous.keys().chain(now.keys()).collect();
+    let differ = uids
+        .into_iter()
+        .filter(|uid| previous.get(*uid) != now.get(*uid));
+    differ
+        .filter_map(|uid| now.get(uid).or_else(|| previous.get(uid)))
+        .map(|(namespace, instance, _)| (namespace.clone(), instance.clone()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(instance: &str, id: &str, fingerprint: &str) -> Listed {
+        Listed {
+            instance_uid: format!("uid-of-{instance}"),
+            namespace: "default".to_owned(),
+            instance: instance.to_owned(),
+            installation: "ours".to_owned(),
+            id: id.to_owned(),
+            fingerprint: fingerprint.to_owned(),
+        }
+    }
+
+    fn woken(before: &[Listed], now: &[Listed]) -> Vec<String> {
+        let differing = differing(&shown(before, "ours"), &shown(now, "ours"));
+        differing
+            .into_iter()
+            .map(|(_, instance)| instance)
+            .collect()
+    }
+
+    #[test]
+    fn a_list_wakes_only_whose_containers_came_went_or_changed() {
+        let before = [
+            listed("same", "1", "running"),
+            listed("died", "2", "running"),
+            listed("gone", "3", "running"),
+        ];
+        let now = [
+            listed("same", "1", "running"),
+            listed("died", "2", "exited"),
+            listed("new", "4", "running"),
+        ];
+        assert_eq!(woken(&before, &now), ["died", "gone", "new"]);
+        assert_eq!(woken(&now, &now), [""; 0]);
+    }
+
+    #[test]
+    fn i1_containers_of_another_installation_wake_nobody() {
+        let mut theirs = listed("web-0", "1", "running");
+        theirs.installation = "theirs".to_owned();
+        assert_eq!(woken(&[], &[theirs]), [""; 0]);
+    }
+}

@@ -1,0 +1,264 @@
+//! Who is woken when what changes: every edge between kinds in one place. A wake too many costs a look; a missing one would cost
+//! correctness, so a watch that begins again wakes everybody it feeds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use clos_resources::lifecycle::Dependency;
+use clos_resources::{Group, Instance, Port, Service, names};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Resource, ResourceExt};
+
+use crate::cache::{Cache, Change, place};
+use crate::events::Events;
+use crate::index::{Index, Interest};
+use crate::instance::{memory::Memory, teller};
+use crate::wake::Waker;
+
+/// Everybody who can be woken, and what it takes to know whom to wake.
+#[derive(Clone)]
+pub(crate) struct Wiring {
+    /// The caches.
+    pub(crate) cache: Cache,
+    /// All namespaces.
+    pub(crate) namespaces: Store<Namespace>,
+    /// Which Instances care about what.
+    pub(crate) index: Arc<Index>,
+    /// What is forgotten with an Instance.
+    pub(crate) memory: Arc<Memory>,
+    /// Who tells is forgotten with it, too.
+    pub(crate) events: Arc<Events>,
+    /// Wakes Services.
+    pub(crate) wake_services: Waker<Service>,
+    /// Wakes Instances.
+    pub(crate) wake_instances: Waker<Instance>,
+    /// Wakes Groups.
+    pub(crate) wake_groups: Waker<Group>,
+    /// Wakes Ports.
+    pub(crate) wake_ports: Waker<Port>,
+    /// Wakes namespaces.
+    pub(crate) wake_namespaces: Waker<Namespace>,
+}
+
+/// What of each object was seen last, to tell a change that matters from one that does not.
+struct Seen<F>(BTreeMap<(String, String), F>);
+
+impl<F: PartialEq> Seen<F> {
+    fn changed(&mut self, object: (String, String), now: F) -> bool {
+        self.0.get(&object) != Some(&now) && {
+            self.0.insert(object, now);
+            true
+        }
+    }
+}
+
+impl Wiring {
+    /// The engine's state became known or unknown.
+    pub(crate) fn engine_changed(&self) {
+        self.wake_instances.wake_all(&self.cache.instances);
+        self.wake_groups.wake_all(&self.cache.groups);
+        self.wake_ports.wake_all(&self.cache.ports);
+    }
+
+    /// Services: themselves, their Group, and who depends on them.
+    pub(crate) fn services(self) -> impl FnMut(Change<'_, Service>) + Send {
+        let mut seen: Seen<Vec<Dependency>> = Seen(BTreeMap::new());
+        move |change| match change {
+            Change::One(service) => {
+                self.wake_services.wake(ObjectRef::from_obj(service));
+                self.around_service(service);
+                if seen.changed(place(service), service.spec.depends_on.clone()) {
+                    self.services_of_group(service);
+                }
+            }
+            Change::Gone(service) => {
+                seen.0.remove(&place(service));
+                self.around_service(service);
+                self.services_of_group(service);
+            }
+            Change::All => {
+                self.wake_services.wake_all(&self.cache.services);
+                self.wake_groups.wake_all(&self.cache.groups);
+                self.wake_instances.wake_all(&self.cache.instances);
+            }
+        }
+    }
+
+    /// Instances: themselves when more than their status changed, their Service, and who depends on it.
+    pub(crate) fn instances(self) -> impl FnMut(Change<'_, Instance>) + Send {
+        let mut seen: Seen<(Option<String>, Option<i64>, Vec<String>)> = Seen(BTreeMap::new());
+        move |change| match change {
+            Change::One(instance) => {
+                self.index.put(instance);
+                // The deletion timestamp counts into the generation.
+                let now = (
+                    instance.uid(),
+                    instance.metadata.generation,
+                    instance.finalizers().to_vec(),
+                );
+                if seen.changed(place(instance), now) {
+                    self.wake_instances.wake(ObjectRef::from_obj(instance));
+                }
+                self.around_instance(instance);
+            }
+            Change::Gone(instance) => {
+                self.index.remove(instance);
+                seen.0.remove(&place(instance));
+                let uid = instance.uid().unwrap_or_default();
+                self.memory.forget(&uid);
+                self.events.forget(&teller(instance));
+                self.around_instance(instance);
+                self.wake_groups.wake_named(
+                    &instance.namespace().unwrap_or_default(),
+                    &instance.spec.group,
+                );
+                let held = |port: &Port| {
+                    port.spec
+                        .holder
+                        .as_ref()
+                        .is_some_and(|holder| holder.uid == uid)
+                };
+                for port in self.cache.ports.state_filter(held) {
+                    self.wake_ports.wake(ObjectRef::from_obj(&*port));
+                }
+            }
+            Change::All => {
+                let instances = self.cache.instances.state();
+                self.index
+                    .rebuild(instances.iter().map(|instance| &**instance));
+                self.wake_instances.wake_all(&self.cache.instances);
+                self.wake_services.wake_all(&self.cache.services);
+                self.wake_groups.wake_all(&self.cache.groups);
+                self.wake_ports.wake_all(&self.cache.ports);
+            }
+        }
+    }
+
+    /// Groups: themselves, and their Services when more than the Group's status changed.
+    pub(crate) fn groups(self) -> impl FnMut(Change<'_, Group>) + Send {
+        let mut seen: Seen<(Option<String>, Option<i64>, Option<String>)> = Seen(BTreeMap::new());
+        move |change| match change {
+            Change::One(group) => {
+                self.wake_groups.wake(ObjectRef::from_obj(group));
+                let restarted = group
+                    .annotations()
+                    .get(names::ANNOTATION_RESTARTED_AT)
+                    .cloned();
+                if seen.changed(
+                    place(group),
+                    (group.uid(), group.metadata.generation, restarted),
+                ) {
+                    self.services_in(&place(group));
+                }
+            }
+            Change::Gone(group) => {
+                seen.0.remove(&place(group));
+                self.services_in(&place(group));
+            }
+            Change::All => {
+                self.wake_groups.wake_all(&self.cache.groups);
+                self.wake_services.wake_all(&self.cache.services);
+            }
+        }
+    }
+
+    /// Ports: themselves, and the Instances that hold or want them.
+    pub(crate) fn ports(self) -> impl FnMut(Change<'_, Port>) + Send {
+        move |change| match change {
+            Change::One(port) => {
+                self.wake_ports.wake(ObjectRef::from_obj(port));
+                self.interested(&Interest::Port(port.name_any()));
+            }
+            Change::Gone(port) => self.interested(&Interest::Port(port.name_any())),
+            Change::All => {
+                self.wake_ports.wake_all(&self.cache.ports);
+                self.wake_instances.wake_all(&self.cache.instances);
+            }
+        }
+    }
+
+    /// Secrets: the Instances that take values from them.
+    pub(crate) fn secrets(self) -> impl FnMut(Change<'_, PartialObjectMeta<Secret>>) + Send {
+        self.values(Interest::Secret)
+    }
+
+    /// `ConfigMaps`: the Instances that take values from them.
+    pub(crate) fn config_maps(self) -> impl FnMut(Change<'_, PartialObjectMeta<ConfigMap>>) + Send {
+        self.values(Interest::ConfigMap)
+    }
+
+    /// Namespaces: themselves.
+    pub(crate) fn namespaces(self) -> impl FnMut(Change<'_, Namespace>) + Send {
+        move |change| match change {
+            Change::One(namespace) => self.wake_namespaces.wake(ObjectRef::from_obj(namespace)),
+            Change::Gone(_) => {}
+            Change::All => self.wake_namespaces.wake_all(&self.namespaces),
+        }
+    }
+
+    /// Something in a namespace went: if the namespace is being deleted, it may be empty now.
+    pub(crate) fn gone_from(&self, namespace: &str) {
+        let name = ObjectRef::new(namespace);
+        let ending = self
+            .namespaces
+            .get(&name)
+            .is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some());
+        if ending {
+            self.wake_namespaces.wake(name);
+        }
+    }
+
+    fn values<K: Resource>(
+        self,
+        interest: fn(String, String) -> Interest,
+    ) -> impl FnMut(Change<'_, K>) + Send {
+        move |change| match change {
+            Change::One(object) | Change::Gone(object) => {
+                let (namespace, name) = place(object);
+                self.interested(&interest(namespace, name));
+            }
+            Change::All => self.wake_instances.wake_all(&self.cache.instances),
+        }
+    }
+
+    fn around_service(&self, service: &Service) {
+        let (namespace, name) = place(service);
+        self.wake_groups.wake_named(&namespace, &service.spec.group);
+        self.interested(&Interest::DependsOn(namespace, name));
+    }
+
+    fn around_instance(&self, instance: &Instance) {
+        let namespace = instance.namespace().unwrap_or_default();
+        self.wake_services
+            .wake_named(&namespace, &instance.spec.service);
+        self.interested(&Interest::DependsOn(
+            namespace,
+            instance.spec.service.clone(),
+        ));
+    }
+
+    /// A changed dependency may make or break a cycle for everybody in the group.
+    fn services_of_group(&self, service: &Service) {
+        self.services_in(&(
+            service.namespace().unwrap_or_default(),
+            service.spec.group.clone(),
+        ));
+    }
+
+    fn services_in(&self, (namespace, group): &(String, String)) {
+        let inside = |service: &Service| {
+            service.spec.group == *group && service.metadata.namespace.as_ref() == Some(namespace)
+        };
+        for service in self.cache.services.state_filter(inside) {
+            self.wake_services.wake(ObjectRef::from_obj(&*service));
+        }
+    }
+
+    fn interested(&self, interest: &Interest) {
+        for (namespace, name) in self.index.interested(interest) {
+            self.wake_instances.wake_named(&namespace, &name);
+        }
+    }
+}
