@@ -21,6 +21,8 @@ pub(crate) const PAGE: usize = 500;
 pub struct Filter {
     /// About this object, or any of this collection; its version and subresource do not matter.
     pub object: Option<ObjectRef>,
+    /// About something that, as printed, contains this text: for people, who know a part of it.
+    pub about: Option<String>,
     /// With this verb.
     pub verb: Option<String>,
     /// By this actor, as printed: `user:admin`.
@@ -48,7 +50,9 @@ impl Filter {
             Object::Resource(object) => wanted.covers(object),
             Object::Path(_) => false,
         };
+        let printed = |text: &String| entry.event.object.to_string().contains(text.as_str());
         self.object.as_ref().is_none_or(about)
+            && self.about.as_ref().is_none_or(printed)
             && self
                 .verb
                 .as_ref()

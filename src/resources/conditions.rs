@@ -32,7 +32,7 @@ pub enum Reason {
     Unhealthy,
     /// Something it depends on is not there yet.
     DependencyNotReady,
-    /// A Secret or ConfigMap, or a key of one, does not exist.
+    /// A Secret or `ConfigMap`, or a key of one, does not exist.
     ConfigMissing,
     /// The engine cannot be asked; nothing is changed meanwhile.
     EngineUnavailable,

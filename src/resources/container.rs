@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::duration::Duration;
 use crate::quantity::Quantity;
 
-/// What one container is made from. References to Secrets and ConfigMaps stay references here; values are looked up by the agent
+/// What one container is made from. References to Secrets and `ConfigMaps` stay references here; values are looked up by the agent
 /// that makes the container and are never stored in an object.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -119,12 +119,12 @@ pub struct EnvVarSource {
     /// A key of a Secret in the service's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_key_ref: Option<KeyRef>,
-    /// A key of a ConfigMap in the service's namespace.
+    /// A key of a `ConfigMap` in the service's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_key_ref: Option<KeyRef>,
 }
 
-/// One key of a Secret or ConfigMap.
+/// One key of a Secret or `ConfigMap`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyRef {

@@ -8,6 +8,10 @@
     unreachable_pub,
     reason = "kube's KubeSchema derive declares a public struct inside a function"
 )]
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "kube's printcolumn is given once a column, and columns share types"
+)]
 
 pub mod conditions;
 pub mod container;

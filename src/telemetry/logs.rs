@@ -17,6 +17,9 @@ pub enum Format {
     Json,
 }
 
+/// The engine's client tells whole request bodies below this level, values of secrets included.
+const ENGINE_CLIENT: &str = "bollard=info";
+
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
@@ -60,6 +63,7 @@ where
         filter: filter.to_owned(),
         source,
     })?;
+    let parsed = parsed.add_directive(ENGINE_CLIENT.parse().expect("a constant that parses"));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(parsed)
         .with_writer(writer);

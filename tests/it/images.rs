@@ -1,6 +1,10 @@
 //! Images on a real engine: missing, denied, of another architecture, removed while in use.
 
-use crate::server::{IMAGE, Server, docker, wait_until};
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::server::{IMAGE, Server, docker, succeeded, wait_until};
 
 const WEB: &str = r#"
 apiVersion: clos.dev/v1alpha1
@@ -49,24 +53,42 @@ fn a_pull_that_fails_is_a_condition_with_the_engines_words_and_does_not_block_ot
     assert!(message.contains("127.0.0.1:9"), "{message}");
 }
 
+/// Gives the engine an image that says of itself that it is for another architecture. There is nothing in it.
+fn load_foreign_image(server: &Server, name: &str) {
+    let folder = server.scratch("foreign-image");
+    std::fs::create_dir(&folder).unwrap();
+    let write = |file: &str, content: &[u8]| std::fs::write(folder.join(file), content).unwrap();
+    // The end of an archive, and so an archive with nothing in it.
+    write("layer.tar", &[0_u8; 1024]);
+    let sum = Command::new("sha256sum")
+        .arg(folder.join("layer.tar"))
+        .output()
+        .unwrap();
+    let sum = String::from_utf8(sum.stdout).unwrap();
+    let digest = sum.split(' ').next().unwrap();
+    let config = json!({"architecture": "s390x", "os": "linux", "config": {"Cmd": ["/bin/true"]},
+        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]}});
+    write("config.json", config.to_string().as_bytes());
+    let manifest = json!([{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]);
+    write("manifest.json", manifest.to_string().as_bytes());
+    let archive = server.scratch("foreign-image.tar");
+    let packed = Command::new("tar")
+        .arg("-cf")
+        .arg(&archive)
+        .arg("-C")
+        .arg(&folder)
+        .arg(".")
+        .output()
+        .unwrap();
+    succeeded(&["tar"], packed);
+    docker(&["load", "--input", archive.to_str().unwrap()]);
+}
+
 #[test]
 fn an_image_for_another_architecture_is_a_condition_that_names_both() {
     let server = Server::start();
-    // The same files under another architecture's name: what counts is what the image says of itself.
     let foreign = format!("clos-test/foreign-{}:1", server.namespace);
-    let folder = server.scratch("foreign-image");
-    std::fs::create_dir(&folder).unwrap();
-    let empty = folder.join("empty.tar");
-    std::fs::write(&empty, [0_u8; 1024]).unwrap();
-    docker(&[
-        "import",
-        "--platform",
-        "linux/s390x",
-        "--change",
-        "CMD [\"/bin/true\"]",
-        empty.to_str().unwrap(),
-        &foreign,
-    ]);
+    load_foreign_image(&server, &foreign);
     let architecture = docker(&["image", "inspect", "-f", "{{.Architecture}}", &foreign]);
     server.write("web.yaml", &WEB.replace("IMAGE", &foreign));
     let message = server.until_reason("csvc", "web", "ImageArchMismatch");

@@ -13,16 +13,16 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long anything may take before a test gives up on it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The image of the tests: busybox without a registry. Its health check succeeds once `/tmp/ready` exists.
-pub const IMAGE: &str = "clos-test/busybox:1";
+pub(crate) const IMAGE: &str = "clos-test/busybox:1";
 
 /// A running server with a folder of YAML, a data directory and a namespace name of its own.
-pub struct Server {
+pub(crate) struct Server {
     folder: TempDir,
     /// A namespace that no other test uses.
-    pub namespace: String,
+    pub(crate) namespace: String,
     process: Option<Child>,
     extra: Vec<String>,
     installation: String,
@@ -30,12 +30,12 @@ pub struct Server {
 
 impl Server {
     /// Starts a server on an empty folder and waits until it is ready.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with(&[], &[])
     }
 
     /// Starts a server on a folder with these files (`name`, `content`; `NAMESPACE` and `IMAGE` in them are filled in) and more flags.
-    pub fn start_with(files: &[(&str, &str)], flags: &[&str]) -> Self {
+    pub(crate) fn start_with(files: &[(&str, &str)], flags: &[&str]) -> Self {
         prepare_image();
         let folder = TempDir::with_prefix("clos-it-").unwrap();
         let random = folder
@@ -66,7 +66,7 @@ impl Server {
     }
 
     /// Starts the process (again) on the same data directory and folder.
-    pub fn launch(&mut self) {
+    pub(crate) fn launch(&mut self) {
         assert!(self.process.is_none(), "the server runs already");
         let (child, first) = spawn(self.command());
         let lines = until_ready(&first);
@@ -83,7 +83,7 @@ impl Server {
     }
 
     /// The command that starts the server, for tests that expect it to fail.
-    pub fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -105,14 +105,14 @@ impl Server {
     }
 
     /// Kills the server at once, as a power cut would.
-    pub fn kill_9(&mut self) {
+    pub(crate) fn kill_9(&mut self) {
         let mut child = self.process.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
     /// Asks the server to stop and waits until it has; gives its exit code.
-    pub fn stop(&mut self) -> i32 {
+    pub(crate) fn stop(&mut self) -> i32 {
         let mut child = self.process.take().unwrap();
         signal(child.id(), "TERM");
         wait_until("the server stops", || child.try_wait().unwrap())
@@ -121,61 +121,61 @@ impl Server {
     }
 
     /// The server's process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.process.as_ref().unwrap().id()
     }
 
     /// The folder of YAML.
-    pub fn source(&self) -> PathBuf {
+    pub(crate) fn source(&self) -> PathBuf {
         self.folder.path().join("source")
     }
 
     /// A path outside the folder of YAML, for files of the test.
-    pub fn scratch(&self, name: &str) -> PathBuf {
+    pub(crate) fn scratch(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// The data directory.
-    pub fn data_dir(&self) -> PathBuf {
+    pub(crate) fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
     /// The admin kubeconfig.
-    pub fn kubeconfig(&self) -> PathBuf {
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.folder.path().join("kubeconfig")
     }
 
     /// What the server logged so far.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     /// The installation's id, as it stands in labels.
-    pub fn installation(&self) -> &str {
+    pub(crate) fn installation(&self) -> &str {
         &self.installation
     }
 
     /// A manifest's text with `NAMESPACE` and `IMAGE` filled in.
-    pub fn fill(&self, content: &str) -> String {
+    pub(crate) fn fill(&self, content: &str) -> String {
         content
             .replace("NAMESPACE", &self.namespace)
             .replace("IMAGE", IMAGE)
     }
 
     /// Writes a file into the folder of YAML, whole at once.
-    pub fn write(&self, name: &str, content: &str) {
+    pub(crate) fn write(&self, name: &str, content: &str) {
         let hidden = self.source().join(format!(".{name}.new"));
         fs::write(&hidden, self.fill(content)).unwrap();
         fs::rename(hidden, self.source().join(name)).unwrap();
     }
 
     /// Removes a file from the folder of YAML.
-    pub fn remove(&self, name: &str) {
+    pub(crate) fn remove(&self, name: &str) {
         fs::remove_file(self.source().join(name)).unwrap();
     }
 
     /// Runs kubectl with the admin kubeconfig, in the test's namespace.
-    pub fn kubectl(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(kubectl_path());
         command
             .arg("--kubeconfig")
@@ -189,17 +189,17 @@ impl Server {
     }
 
     /// Runs kubectl, which must succeed, and gives what it printed.
-    pub fn kubectl_ok(&self, arguments: &[&str]) -> String {
+    pub(crate) fn kubectl_ok(&self, arguments: &[&str]) -> String {
         succeeded(arguments, self.kubectl(arguments))
     }
 
     /// Runs kubectl, which must print JSON.
-    pub fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         serde_json::from_str(&self.kubectl_ok(arguments)).unwrap()
     }
 
     /// Runs a clos command against this server.
-    pub fn clos(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn clos(&self, arguments: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_clos"))
             .arg("--kubeconfig")
             .arg(self.kubeconfig())
@@ -209,7 +209,7 @@ impl Server {
     }
 
     /// One object as JSON, or nothing when it does not exist.
-    pub fn object(&self, kind: &str, name: &str) -> Option<Value> {
+    pub(crate) fn object(&self, kind: &str, name: &str) -> Option<Value> {
         let output = self.kubectl(&["get", kind, name, "-o", "json"]);
         output
             .status
@@ -218,7 +218,7 @@ impl Server {
     }
 
     /// A service's `Ready` condition: status, reason, message.
-    pub fn ready(&self, kind: &str, name: &str) -> (String, String, String) {
+    pub(crate) fn ready(&self, kind: &str, name: &str) -> (String, String, String) {
         let object = self.object(kind, name).unwrap_or_default();
         let conditions = object["status"]["conditions"]
             .as_array()
@@ -233,7 +233,7 @@ impl Server {
     }
 
     /// Waits until a service is ready for its newest declaration.
-    pub fn until_ready(&self, service: &str) {
+    pub(crate) fn until_ready(&self, service: &str) {
         wait_until(&format!("service {service} is ready"), || {
             let object = self.object("csvc", service)?;
             let conditions = object["status"]["conditions"]
@@ -249,7 +249,7 @@ impl Server {
     }
 
     /// Waits until a service's `Ready` condition has this reason, and gives its message.
-    pub fn until_reason(&self, kind: &str, name: &str, reason: &str) -> String {
+    pub(crate) fn until_reason(&self, kind: &str, name: &str, reason: &str) -> String {
         wait_until(&format!("{kind} {name} has the reason {reason}"), || {
             let (_, found, message) = self.ready(kind, name);
             (found == reason).then_some(message)
@@ -257,7 +257,7 @@ impl Server {
     }
 
     /// Ids of all containers of this installation.
-    pub fn containers(&self) -> Vec<String> {
+    pub(crate) fn containers(&self) -> Vec<String> {
         let filter = format!("label=clos.dev/installation={}", self.installation);
         docker(&["ps", "-aq", "--no-trunc", "--filter", &filter])
             .split_whitespace()
@@ -266,17 +266,17 @@ impl Server {
     }
 
     /// The container's name of an instance.
-    pub fn container(&self, instance: &str) -> String {
+    pub(crate) fn container(&self, instance: &str) -> String {
         format!("clos_{}_{instance}", self.namespace)
     }
 
     /// What the engine says about the container of an instance, or nothing.
-    pub fn inspect(&self, instance: &str) -> Option<Value> {
+    pub(crate) fn inspect(&self, instance: &str) -> Option<Value> {
         inspect(&self.container(instance))
     }
 
     /// Waits until an instance's container runs, and was started after `than` (RFC 3339, as the engine says it); gives its inspection.
-    pub fn until_running_again(&self, instance: &str, than: &str) -> Value {
+    pub(crate) fn until_running_again(&self, instance: &str, than: &str) -> Value {
         wait_until(&format!("{instance} runs again"), || {
             let container = self.inspect(instance)?;
             let later = container["State"]["StartedAt"].as_str().unwrap() > than;
@@ -318,15 +318,15 @@ impl Drop for Server {
 }
 
 /// Something made in the engine by hand; removed when dropped.
-pub struct Foreign {
+pub(crate) struct Foreign {
     remove: Vec<String>,
     /// Its id.
-    pub id: String,
+    pub(crate) id: String,
 }
 
 impl Foreign {
     /// Runs a container by hand with these `docker run` arguments before the image, and sleeps in it.
-    pub fn container(arguments: &[&str]) -> Self {
+    pub(crate) fn container(arguments: &[&str]) -> Self {
         prepare_image();
         let mut all = vec!["run", "-d"];
         all.extend(arguments);
@@ -344,7 +344,7 @@ impl Foreign {
     }
 
     /// Makes a network by hand.
-    pub fn network(arguments: &[&str]) -> Self {
+    pub(crate) fn network(arguments: &[&str]) -> Self {
         let mut all = vec!["network", "create"];
         all.extend(arguments);
         let id = docker(&all).trim().to_owned();
@@ -362,7 +362,7 @@ impl Drop for Foreign {
 }
 
 /// Waits until `probe` gives something, and gives that. A test that waits too long says for what.
-pub fn wait_until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = probe() {
@@ -387,7 +387,7 @@ fn pause() {
 }
 
 /// Runs the docker client, which must succeed.
-pub fn docker(arguments: &[&str]) -> String {
+pub(crate) fn docker(arguments: &[&str]) -> String {
     succeeded(
         arguments,
         Command::new("docker").args(arguments).output().unwrap(),
@@ -395,7 +395,7 @@ pub fn docker(arguments: &[&str]) -> String {
 }
 
 /// What the engine says about a container, or nothing when it does not exist.
-pub fn inspect(container: &str) -> Option<Value> {
+pub(crate) fn inspect(container: &str) -> Option<Value> {
     let output = Command::new("docker")
         .args(["container", "inspect", container])
         .output()
@@ -405,7 +405,7 @@ pub fn inspect(container: &str) -> Option<Value> {
 }
 
 /// Sends a signal to a process.
-pub fn signal(pid: u32, name: &str) {
+pub(crate) fn signal(pid: u32, name: &str) {
     let status = Command::new("kill")
         .args([&format!("-{name}"), &pid.to_string()])
         .status()
@@ -414,7 +414,7 @@ pub fn signal(pid: u32, name: &str) {
 }
 
 /// Standard output of a command that must have succeeded.
-pub fn succeeded(arguments: &[impl Debug], output: Output) -> String {
+pub(crate) fn succeeded(arguments: &[impl Debug], output: Output) -> String {
     assert!(
         output.status.success(),
         "{arguments:?} failed with {}:\n{}{}",
@@ -426,7 +426,7 @@ pub fn succeeded(arguments: &[impl Debug], output: Output) -> String {
 }
 
 /// Starts a command and gives its standard output line by line.
-pub fn spawn(mut command: Command) -> (Child, mpsc::Receiver<String>) {
+pub(crate) fn spawn(mut command: Command) -> (Child, mpsc::Receiver<String>) {
     let mut child = command.spawn().unwrap();
     let stdout = BufReader::new(child.stdout.take().unwrap());
     let (sender, lines) = mpsc::channel();
@@ -441,7 +441,7 @@ pub fn spawn(mut command: Command) -> (Child, mpsc::Receiver<String>) {
 }
 
 /// The lines up to `ready in …`, or all of them when the process ends before.
-pub fn until_ready(lines: &mpsc::Receiver<String>) -> Vec<String> {
+pub(crate) fn until_ready(lines: &mpsc::Receiver<String>) -> Vec<String> {
     let deadline = Instant::now() + PATIENCE;
     let mut seen = Vec::new();
     while let Ok(line) = lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {

@@ -1,6 +1,7 @@
-//! What is answered beside resources: health, version, metrics, discovery, schemas and reviews. Who may ask was decided
+//! What is answered beside resources: health, version, metrics, the audit journal, discovery, schemas and reviews. Who may ask was decided
 //! by the filters.
 
+mod audit;
 mod documents;
 mod review;
 
@@ -22,7 +23,7 @@ pub(crate) use review::review;
 const VERSION: &str = "v1.36.0+clos";
 
 /// Answers a request for a path that is no resource.
-pub(crate) fn handle(
+pub(crate) async fn handle(
     state: &State,
     parts: &Parts,
     query: &Query,
@@ -42,6 +43,7 @@ pub(crate) fn handle(
         "/livez" => Ok(text(StatusCode::OK, "ok")),
         "/healthz" | "/readyz" => Ok(ready(state, query)),
         "/version" | "/version/" => Ok(json_value(&version())),
+        "/audit" => audit::read(state, query).await,
         "/metrics" => {
             let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             Ok(with_type(

@@ -169,7 +169,7 @@ async fn answer(
         Some(RequestInfo::NonResource) => {
             authorization::path(identity, labels.verb, path)?;
             let body = whole(body).await?;
-            return endpoints::handle(state, &parts, &query, &body);
+            return endpoints::handle(state, &parts, &query, &body).await;
         }
         Some(RequestInfo::Resource(request)) => request,
     };

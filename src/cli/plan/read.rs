@@ -19,7 +19,7 @@ use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::forecast::Forecast;
 use super::world::{DeclaredPlaces, World, place};
@@ -221,20 +221,10 @@ where
         .map(|action| &action.step);
     let object = match step {
         Some(Step::Create(value)) => {
-            let object: K = serde_json::from_value(value.clone())?;
-            match api
-                .create(
-                    &PostParams {
-                        dry_run: true,
-                        field_manager: None,
-                    },
-                    &object,
-                )
-                .await
-            {
+            match created::<K>(client, key, value).await {
                 Ok(object) => object,
                 // Its namespace does not exist yet; defaults are filled in by reading it.
-                Err(kube::Error::Api(status)) if status.is_not_found() => object,
+                Err(kube::Error::Api(status)) if status.is_not_found() => read_as_declared(value)?,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -256,6 +246,31 @@ where
         },
     };
     Ok(Some(with_uid(object)))
+}
+
+/// What the server would make of an object. The declared text is sent as it is: what it leaves out has defaults.
+async fn created<K>(client: &Client, key: &ObjectKey, declared: &Value) -> Result<K, kube::Error>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned,
+{
+    let params = PostParams {
+        dry_run: true,
+        field_manager: None,
+    };
+    let body = serde_json::to_vec(declared).map_err(kube::Error::SerdeError)?;
+    let request = kube::core::Request::new(K::url_path(&(), key.namespace.as_deref()))
+        .create(&params, body)
+        .map_err(kube::Error::BuildRequest)?;
+    client.request(request).await
+}
+
+/// A declared object without the server's help.
+fn read_as_declared<K: DeserializeOwned>(declared: &Value) -> Result<K, serde_json::Error> {
+    let mut whole = declared.clone();
+    if let Some(fields) = whole.as_object_mut() {
+        fields.entry("spec").or_insert_with(|| Value::Object(Map::new()));
+    }
+    serde_json::from_value(whole)
 }
 
 /// An object that was never stored has no UID; Instances of it need an owner.

@@ -106,15 +106,9 @@ fn service_view(
     let trouble = ready
         .filter(|ready| ready.status != "True" || ready.reason == "Completed")
         .map(|ready| ready.message.clone());
-    let note = trouble.filter(|message| !message.is_empty()).or_else(|| {
-        news(
-            &name,
-            service.namespace().as_deref(),
-            instances,
-            events,
-            now,
-        )
-    });
+    let note = trouble
+        .filter(|message| !message.is_empty())
+        .or_else(|| news(&name, service.namespace().as_deref(), events, now));
     ServiceView {
         ready: status
             .ready
@@ -163,21 +157,14 @@ fn instances_of(service: &str, namespace: Option<&str>, instances: &[Instance]) 
 fn news(
     service: &str,
     namespace: Option<&str>,
-    instances: &[Instance],
     events: &[Event],
     now: Timestamp,
 ) -> Option<String> {
     let ours = |event: &&Event| {
-        event.involved_object.kind.as_deref() == Some("Instance")
-            && event.involved_object.namespace.as_deref() == namespace
-            && instances.iter().any(|instance| {
-                instance
-                    .labels()
-                    .get(LABEL_SERVICE)
-                    .is_some_and(|of| of == service)
-                    && instance.namespace().as_deref() == namespace
-                    && event.involved_object.name.as_deref() == Some(&instance.name_any())
-            })
+        let about = &event.involved_object;
+        about.kind.as_deref() == Some("Service")
+            && about.namespace.as_deref() == namespace
+            && about.name.as_deref() == Some(service)
     };
     let at = |event: &Event| {
         event
@@ -195,9 +182,13 @@ fn news(
     if now.duration_since(when).as_secs() > NEWS_SECONDS {
         return None;
     }
-    let instance = latest.involved_object.name.as_deref().unwrap_or_default();
+    let instance = latest
+        .related
+        .as_ref()
+        .and_then(|related| related.name.as_deref());
     Some(format!(
-        "{instance}: {} ({} ago)",
+        "{}: {} ({} ago)",
+        instance.unwrap_or(service),
         latest.message.as_deref().unwrap_or("repaired"),
         age(when, now)
     ))
@@ -306,7 +297,7 @@ mod tests {
         );
         let event = object(
             json!({"metadata": {"name": "e", "namespace": "default"}, "reason": "Repaired", "message": "started again in 512 ms (1 action)",
-            "involvedObject": {"kind": "Instance", "namespace": "default", "name": "web-0"}, "lastTimestamp": "2026-01-01T00:09:40Z"}),
+            "involvedObject": {"kind": "Service", "namespace": "default", "name": "web"}, "related": {"kind": "Instance", "name": "web-0"}, "lastTimestamp": "2026-01-01T00:09:40Z"}),
         );
         (vec![group], services, vec![instance], vec![event])
     }
