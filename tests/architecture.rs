@@ -20,7 +20,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ),
     (
         "controllers",
-        &["resources", "plan", "engine", "audit", "telemetry"],
+        &["resources", "plan", "engine", "auth", "audit", "telemetry"],
     ),
     ("sources", &["resources", "telemetry"]),
     (

@@ -35,7 +35,7 @@ async fn client() -> Client {
 }
 
 /// A service's spec with more fields; what is given twice is overwritten.
-fn service(more: Value) -> Value {
+fn service(more: &Value) -> Value {
     let mut spec = json!({"group": "shop", "image": "shop/web:1"});
     for (name, value) in more.as_object().unwrap() {
         spec[name] = value.clone();
@@ -69,7 +69,7 @@ fn http_post(path: &str, object: &Value) -> http::Request<Vec<u8>> {
         .unwrap()
 }
 
-async fn service_answer(client: &Client, more: Value) -> String {
+async fn service_answer(client: &Client, more: &Value) -> String {
     answer(
         client,
         "/apis/clos.dev/v1alpha1/namespaces/default/services",
@@ -81,7 +81,7 @@ async fn service_answer(client: &Client, more: Value) -> String {
 #[tokio::test]
 async fn the_shortest_valid_service_is_group_and_image_and_gets_its_defaults() {
     let api: Api<Service> = Api::namespaced(client().await, "default");
-    let shortest: Service = serde_json::from_value(service(json!({}))).unwrap();
+    let shortest: Service = serde_json::from_value(service(&json!({}))).unwrap();
     let created = api.create(&PostParams::default(), &shortest).await.unwrap();
     insta::assert_json_snapshot!(created.spec, @r#"
     {
@@ -109,7 +109,7 @@ async fn a_service_with_everything_that_is_carried_out_is_accepted() {
         "restartPolicy": "OnFailure", "dependsOn": [{"service": "db", "condition": "Healthy"}],
         "update": {"strategy": "StopFirst"}, "stopGracePeriod": "1m30s", "stopSignal": "SIGINT",
     });
-    assert_eq!(service_answer(&client().await, full).await, "accepted");
+    assert_eq!(service_answer(&client().await, &full).await, "accepted");
 }
 
 #[tokio::test]
@@ -154,7 +154,7 @@ async fn i12_every_mistake_of_a_service_is_answered_with_its_path_and_what_would
         let shown: String = case.to_string().chars().take(100).collect();
         lines.push(format!(
             "{shown}\n    {}",
-            service_answer(&client, case).await.replace('\n', "\n    ")
+            service_answer(&client, &case).await.replace('\n', "\n    ")
         ));
     }
     insta::assert_snapshot!("service_mistakes", lines.join("\n"));
@@ -166,7 +166,7 @@ async fn i12_names_of_services_groups_and_ports_are_checked() {
     let services = "/apis/clos.dev/v1alpha1/namespaces/default/services";
     let groups = "/apis/clos.dev/v1alpha1/namespaces/default/groups";
     let ports = "/apis/clos.dev/v1alpha1/ports";
-    let spec = service(json!({}))["spec"].clone();
+    let spec = service(&json!({}))["spec"].clone();
     let port = json!({"host": "local", "port": 80, "reservedFor": "the proxy"});
     let cases = [
         (services, named("Service", &"a".repeat(59), spec.clone())),
@@ -214,12 +214,12 @@ async fn i12_names_of_services_groups_and_ports_are_checked() {
 async fn a_services_group_and_a_ports_identity_cannot_be_changed() {
     let client = client().await;
     let services: Api<Service> = Api::namespaced(client.clone(), "default");
-    let made: Service = serde_json::from_value(service(json!({}))).unwrap();
+    let made: Service = serde_json::from_value(service(&json!({}))).unwrap();
     services
         .create(&PostParams::default(), &made)
         .await
         .unwrap();
-    let moved = change(&services, "web", json!({"spec": {"group": "other"}})).await;
+    let moved = change(&services, "web", &json!({"spec": {"group": "other"}})).await;
     assert!(
         moved
             .contains("a service's group cannot be changed; make a new service in the other group"),
@@ -229,14 +229,14 @@ async fn a_services_group_and_a_ports_identity_cannot_be_changed() {
     let ports: Api<Port> = Api::all(client);
     let made: Port = serde_json::from_value(json!({"metadata": {"name": "local-tcp-80"}, "spec": {"host": "local", "port": 80, "reservedFor": "x"}})).unwrap();
     ports.create(&PostParams::default(), &made).await.unwrap();
-    let changed = change(&ports, "local-tcp-80", json!({"spec": {"port": 81}})).await;
+    let changed = change(&ports, "local-tcp-80", &json!({"spec": {"port": 81}})).await;
     assert!(
         changed.contains("a Port's host, protocol and port cannot be changed; they are its name"),
         "{changed}"
     );
 }
 
-async fn change<K>(api: &Api<K>, name: &str, patch: Value) -> String
+async fn change<K>(api: &Api<K>, name: &str, patch: &Value) -> String
 where
     K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {

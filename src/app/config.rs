@@ -273,7 +273,7 @@ impl Config {
                 .unwrap_or(8),
             relist: reader
                 .parse::<WrittenDuration>(Setting::Relist, "a duration such as 60s")
-                .map_or(Duration::from_secs(60), WrittenDuration::get),
+                .map_or(Duration::from_mins(1), WrittenDuration::get),
             audit_records: reader
                 .within(Setting::AuditRecords, 1000, 100_000_000)
                 .unwrap_or(1_000_000),
@@ -434,7 +434,7 @@ mod tests {
         let config = Config::resolve(&home(), &[file, environment, flags]).unwrap();
         assert_eq!(config.listen.port(), 3);
         assert_eq!(config.concurrency, 2);
-        assert_eq!(config.relist, Duration::from_secs(60));
+        assert_eq!(config.relist, Duration::from_mins(1));
         assert_eq!(config.dirs, [PathBuf::from("a"), PathBuf::from("b")]);
     }
 

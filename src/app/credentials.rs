@@ -16,9 +16,9 @@ const CLUSTER: &str = "clos";
 /// The group that may do everything.
 const ADMINISTRATORS: &str = "system:masters";
 /// How long a client certificate lasts.
-const LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
+const LIFETIME: Duration = Duration::from_hours(365 * 24);
 /// How old a kubeconfig may become before it is written anew.
-const RENEW_AFTER: Duration = Duration::from_secs(330 * 24 * 3600);
+const RENEW_AFTER: Duration = Duration::from_hours(330 * 24);
 
 /// Why credentials could not be made or kept.
 #[derive(Debug, thiserror::Error)]
@@ -232,7 +232,7 @@ mod tests {
                 .keep_kubeconfig(now())
                 .unwrap()
         );
-        let next_year = now() + Duration::from_secs(340 * 24 * 3600);
+        let next_year = now() + Duration::from_hours(340 * 24);
         assert!(
             open(folder.path(), 9443, next_year)
                 .0

@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 use crate::credentials::Credentials;
 
 /// How often certificates are looked at.
-const RENEWAL: Duration = Duration::from_secs(24 * 3600);
+const RENEWAL: Duration = Duration::from_hours(24);
 /// How often the audit journal is looked at.
-const FORGETTING: Duration = Duration::from_secs(3600);
+const FORGETTING: Duration = Duration::from_hours(1);
 /// How long audit records are kept at most.
 const AUDIT_AGE: SignedDuration = SignedDuration::from_hours(365 * 24);
 
@@ -37,7 +37,7 @@ pub(crate) async fn renew(
                 tls.send_replace(config);
             }
             Err(error) => {
-                tracing::error!(error = %Chain(&error), "the server's certificate could not be renewed")
+                tracing::error!(error = %Chain(&error), "the server's certificate could not be renewed");
             }
         }
         if let Err(error) = credentials.keep_kubeconfig(clock()) {

@@ -19,6 +19,7 @@ use crate::completion;
     name = "clos",
     version,
     max_term_width = 100,
+    args_override_self = true,
     after_help = "Start here:  clos serve --dir ./shop\n\nExit codes: 0 as asked, 1 an error, 2 differences (plan), 124 the deadline passed, 130 Ctrl-C while waiting"
 )]
 pub struct Cli {

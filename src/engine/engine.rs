@@ -23,14 +23,22 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Carries out one action. Targets must be [`clos_plan::action::Target::Existing`]: whoever runs a plan fills them in. Progress of a
     /// pull is told in bytes. An action that finds its effect already there succeeds.
-    fn execute<'a>(&'a self, action: &'a EngineAction, progress: &'a (dyn Fn(Progress) + Send + Sync)) -> BoxFuture<'a, Result<Done, Error>>;
+    fn execute<'a>(
+        &'a self,
+        action: &'a EngineAction,
+        progress: &'a (dyn Fn(Progress) + Send + Sync),
+    ) -> BoxFuture<'a, Result<Done, Error>>;
 
     /// What happens to containers, from now on, without end: when the connection breaks it is made again, with growing pauses, and
     /// [`EngineEvent::Connected`] says that events may have been lost meanwhile.
     fn events(&self) -> BoxStream<'static, EngineEvent>;
 
     /// The output of a container.
-    fn logs(&self, container: &str, options: LogOptions) -> BoxStream<'static, Result<LogLine, Error>>;
+    fn logs(
+        &self,
+        container: &str,
+        options: LogOptions,
+    ) -> BoxStream<'static, Result<LogLine, Error>>;
 
     /// Networks of ours: those with a label of ours, whatever their name.
     fn networks(&self) -> BoxFuture<'_, Result<Vec<clos_plan::observed::Network>, Error>>;

@@ -30,7 +30,9 @@ pub enum Error {
         reason: String,
     },
     /// The engine is older than clos needs.
-    #[error("the container engine speaks API {found}, clos needs {needed} or newer; upgrade the engine")]
+    #[error(
+        "the container engine speaks API {found}, clos needs {needed} or newer; upgrade the engine"
+    )]
     TooOld {
         /// What it speaks.
         found: String,

@@ -54,6 +54,7 @@ fn mutating_calls(server: &Server) -> f64 {
 fn plan_shows_every_call_with_its_cause_and_changes_nothing() {
     let server = Server::start();
     let path = manifest(&server, "web.yaml", WEB);
+    let network = format!("name=clos_{}_shop", server.namespace);
     let state = || {
         let everything = server.kubectl_ok(&[
             "get",
@@ -65,7 +66,7 @@ fn plan_shows_every_call_with_its_cause_and_changes_nothing() {
         (
             everything,
             server.containers(),
-            docker(&["network", "ls", "-q"]),
+            docker(&["network", "ls", "-q", "--filter", &network]),
             mutating_calls(&server),
         )
     };

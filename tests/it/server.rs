@@ -13,10 +13,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long anything may take before a test gives up on it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The image of the tests: busybox without a registry. Its health check succeeds once `/tmp/ready` exists.
-pub(crate) const IMAGE: &str = "clos-test/busybox:1";
+pub(crate) const IMAGE: &str = "clos-it/busybox:1";
 
 /// A running server with a folder of YAML, a data directory and a namespace name of its own.
 pub(crate) struct Server {
@@ -79,7 +79,7 @@ impl Server {
             self.log()
         );
         let namespace = self.json(&["get", "ns", "kube-system", "-o", "json"]);
-        self.installation = namespace["metadata"]["uid"].as_str().unwrap().to_owned();
+        self.installation = text(&namespace["metadata"]["uid"]);
     }
 
     /// The command that starts the server, for tests that expect it to fail.
@@ -286,9 +286,13 @@ impl Server {
 }
 
 impl Drop for Server {
+    #[expect(
+        clippy::print_stdout,
+        reason = "the test runner shows it with the failure"
+    )]
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the server's log:\n{}", self.log());
+            println!("the server's log:\n{}", self.log());
         }
         if let Some(mut child) = self.process.take() {
             let _ = child.kill();
@@ -315,6 +319,11 @@ impl Drop for Server {
             }
         }
     }
+}
+
+/// A string among JSON.
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }
 
 /// Something made in the engine by hand; removed when dropped.

@@ -35,12 +35,12 @@ pub(super) async fn read(state: &State, query: &Query) -> Result<Response, ApiEr
         .journal
         .query(Filter::default(), Order::Backwards, 1)
         .await
-        .map_err(unreadable)?;
+        .map_err(|error| unreadable(&error))?;
     let mut entries = state
         .journal
         .query(filter.clone(), Order::Backwards, limit)
         .await
-        .map_err(unreadable)?;
+        .map_err(|error| unreadable(&error))?;
     entries.reverse();
     let seen = newest.iter().chain(&entries).map(|entry| entry.seq).max();
     let past = stream::iter(entries.iter().map(line).collect::<Vec<_>>()).map(Ok);
@@ -82,9 +82,9 @@ fn time(query: &Query, name: &str) -> Result<Option<Timestamp>, ApiError> {
     })
 }
 
-fn unreadable(error: JournalError) -> ApiError {
+fn unreadable(error: &JournalError) -> ApiError {
     ApiError::internal(format!(
         "the audit journal cannot be read: {}",
-        clos_telemetry::Chain(&error)
+        clos_telemetry::Chain(error)
     ))
 }

@@ -1,3 +1,5 @@
+//! What the authority keeps, issues, refuses and renews.
+
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

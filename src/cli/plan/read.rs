@@ -268,7 +268,9 @@ where
 fn read_as_declared<K: DeserializeOwned>(declared: &Value) -> Result<K, serde_json::Error> {
     let mut whole = declared.clone();
     if let Some(fields) = whole.as_object_mut() {
-        fields.entry("spec").or_insert_with(|| Value::Object(Map::new()));
+        fields
+            .entry("spec")
+            .or_insert_with(|| Value::Object(Map::new()));
     }
     serde_json::from_value(whole)
 }

@@ -19,36 +19,58 @@ impl Call {
     pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 
     pub(super) fn new(words: impl Into<String>) -> Self {
-        Self { words: words.into(), deadline: Self::DEADLINE }
+        Self {
+            words: words.into(),
+            deadline: Self::DEADLINE,
+        }
     }
 
     pub(super) fn within(words: impl Into<String>, deadline: Duration) -> Self {
-        Self { words: words.into(), deadline }
+        Self {
+            words: words.into(),
+            deadline,
+        }
     }
 
     pub(super) fn late(&self) -> Error {
-        Error::Deadline { call: self.words.clone(), after: self.deadline }
+        Error::Deadline {
+            call: self.words.clone(),
+            after: self.deadline,
+        }
     }
 
     /// What the client's error means for this call.
     pub(super) fn failed(&self, address: &str, error: &ClientError) -> Error {
-        let interrupted = |reason: String| Error::Interrupted { call: self.words.clone(), reason };
+        let interrupted = |reason: String| Error::Interrupted {
+            call: self.words.clone(),
+            reason,
+        };
         match error {
-            ClientError::DockerResponseServerError { status_code, message } => answer(*status_code, message),
-            ClientError::SocketNotFoundError(_) => {
-                Error::Unreachable { address: address.to_owned(), reason: "no such socket".to_owned() }
+            ClientError::DockerResponseServerError {
+                status_code,
+                message,
+            } => answer(*status_code, message),
+            ClientError::SocketNotFoundError(_) => Error::Unreachable {
+                address: address.to_owned(),
+                reason: "no such socket".to_owned(),
+            },
+            ClientError::HyperLegacyError { err } if err.is_connect() => Error::Unreachable {
+                address: address.to_owned(),
+                reason: deepest(error),
+            },
+            ClientError::HyperLegacyError { .. }
+            | ClientError::HyperResponseError { .. }
+            | ClientError::IOError { .. } => interrupted(deepest(error)),
+            ClientError::JsonSerdeError { err } if err.is_eof() => {
+                interrupted("it ends in the middle".to_owned())
             }
-            ClientError::HyperLegacyError { err } if err.is_connect() => {
-                Error::Unreachable { address: address.to_owned(), reason: deepest(error) }
-            }
-            ClientError::HyperLegacyError { .. } | ClientError::HyperResponseError { .. } | ClientError::IOError { .. } => {
-                interrupted(deepest(error))
-            }
-            ClientError::JsonSerdeError { err } if err.is_eof() => interrupted("it ends in the middle".to_owned()),
             ClientError::RequestTimeoutError => self.late(),
             ClientError::DockerStreamError { error } => Error::Failed(error.clone()),
             // The client's other errors are about answers it does not understand, or about features that are not compiled in.
-            other => Error::Failed(format!("the container engine's answer to {:?} is not understood: {other}", self.words)),
+            other => Error::Failed(format!(
+                "the container engine's answer to {:?} is not understood: {other}",
+                self.words
+            )),
         }
     }
 }
@@ -111,7 +133,10 @@ fn deepest(error: &ClientError) -> String {
     };
     let words = words.split(" (os error").next().unwrap_or_default();
     let mut letters = words.chars();
-    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+    letters
+        .next()
+        .map(|first| first.to_lowercase().chain(letters).collect())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -119,7 +144,10 @@ mod tests {
     use super::*;
 
     fn said(status_code: u16, message: &str) -> Error {
-        let error = ClientError::DockerResponseServerError { status_code, message: message.to_owned() };
+        let error = ClientError::DockerResponseServerError {
+            status_code,
+            message: message.to_owned(),
+        };
         Call::new("start container web").failed("unix:///run/engine.sock", &error)
     }
 
@@ -139,13 +167,19 @@ mod tests {
     fn a_taken_name_is_told_from_other_conflicts() {
         let taken = "Conflict. The container name \"/web\" is already in use by container \"0f\". You have to remove (or rename) that container to be able to reuse that name.";
         assert_eq!(said(409, taken), Error::NameTaken(taken.to_owned()));
-        assert!(matches!(said(409, "cannot remove a running container"), Error::Refused(_)));
+        assert!(matches!(
+            said(409, "cannot remove a running container"),
+            Error::Refused(_)
+        ));
     }
 
     #[test]
     fn what_the_engine_will_refuse_again_is_told_from_what_may_succeed_later() {
         assert!(matches!(said(400, "invalid user"), Error::Refused(_)));
-        assert!(matches!(said(404, "No such image: web:1"), Error::NotFound(_)));
+        assert!(matches!(
+            said(404, "No such image: web:1"),
+            Error::NotFound(_)
+        ));
         assert!(matches!(said(500, "devmapper is busy"), Error::Failed(_)));
         assert!(matches!(said(503, "starting"), Error::Failed(_)));
     }
@@ -159,18 +193,29 @@ mod tests {
             }
             other => panic!("{other:?} is no failed pull"),
         };
-        assert!(!transient("pull access denied for web, repository does not exist or may require 'docker login'"));
-        assert!(!transient("manifest for web:9 not found: manifest unknown: manifest unknown"));
-        assert!(!transient("no matching manifest for linux/amd64 in the manifest list entries"));
-        assert!(transient("Get \"https://registry.example/v2/\": dial tcp: lookup registry.example: no such host"));
-        assert!(transient("toomanyrequests: You have reached your pull rate limit"));
+        assert!(!transient(
+            "pull access denied for web, repository does not exist or may require 'docker login'"
+        ));
+        assert!(!transient(
+            "manifest for web:9 not found: manifest unknown: manifest unknown"
+        ));
+        assert!(!transient(
+            "no matching manifest for linux/amd64 in the manifest list entries"
+        ));
+        assert!(transient(
+            "Get \"https://registry.example/v2/\": dial tcp: lookup registry.example: no such host"
+        ));
+        assert!(transient(
+            "toomanyrequests: You have reached your pull rate limit"
+        ));
         assert!(transient("net/http: TLS handshake timeout"));
     }
 
     #[test]
     fn an_answer_that_breaks_off_leaves_the_effect_unknown() {
         let half = serde_json::from_str::<serde_json::Value>("{\"Id\":").unwrap_err();
-        let error = Call::new("create container web").failed("unix:///run/engine.sock", &half.into());
+        let error =
+            Call::new("create container web").failed("unix:///run/engine.sock", &half.into());
         assert!(error.leaves_unknown(), "{error:?}");
     }
 }

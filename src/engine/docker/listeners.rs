@@ -5,12 +5,19 @@ use std::fs;
 use std::path::Path;
 
 /// The tables and the state in which a socket of each waits: `LISTEN` of TCP, unconnected of UDP.
-const TABLES: [(&str, &str); 4] = [("net/tcp", "0A"), ("net/tcp6", "0A"), ("net/udp", "07"), ("net/udp6", "07")];
+const TABLES: [(&str, &str); 4] = [
+    ("net/tcp", "0A"),
+    ("net/tcp6", "0A"),
+    ("net/udp", "07"),
+    ("net/udp6", "07"),
+];
 
 /// The processes that listen on a port, as `process nginx (pid 812)`. Empty when none does, or when the kernel shows none.
 pub(super) async fn of_port(port: u16) -> Vec<String> {
     // Best effort: a hint for people, so a panic or an unreadable table is no answer.
-    tokio::task::spawn_blocking(move || search(Path::new("/proc"), port)).await.unwrap_or_default()
+    tokio::task::spawn_blocking(move || search(Path::new("/proc"), port))
+        .await
+        .unwrap_or_default()
 }
 
 fn search(proc: &Path, port: u16) -> Vec<String> {
@@ -18,13 +25,20 @@ fn search(proc: &Path, port: u16) -> Vec<String> {
     for (table, state) in TABLES {
         // Without IPv6 some tables are missing.
         let text = fs::read_to_string(proc.join(table)).unwrap_or_default();
-        inodes.extend(text.lines().skip(1).filter_map(|line| inode_of_listener(line, state, port)));
+        inodes.extend(
+            text.lines()
+                .skip(1)
+                .filter_map(|line| inode_of_listener(line, state, port)),
+        );
     }
     if inodes.is_empty() {
         return Vec::new();
     }
     let processes: Vec<u32> = entries(proc).filter_map(|name| name.parse().ok()).collect();
-    let mut found: Vec<u32> = processes.into_iter().filter(|pid| holds(&proc.join(pid.to_string()), &inodes)).collect();
+    let mut found: Vec<u32> = processes
+        .into_iter()
+        .filter(|pid| holds(&proc.join(pid.to_string()), &inodes))
+        .collect();
     found.sort_unstable();
     if found.is_empty() {
         return vec!["a process that clos may not see".to_owned()];
@@ -32,7 +46,8 @@ fn search(proc: &Path, port: u16) -> Vec<String> {
     found
         .into_iter()
         .map(|pid| {
-            let name = fs::read_to_string(proc.join(pid.to_string()).join("comm")).unwrap_or_default();
+            let name =
+                fs::read_to_string(proc.join(pid.to_string()).join("comm")).unwrap_or_default();
             format!("process {} (pid {pid})", name.trim())
         })
         .collect()
@@ -43,21 +58,34 @@ fn inode_of_listener(line: &str, state: &str, port: u16) -> Option<u64> {
     let columns: Vec<&str> = line.split_whitespace().collect();
     let (_, local_port) = columns.get(1)?.rsplit_once(':')?;
     let matches = columns.get(3) == Some(&state) && u16::from_str_radix(local_port, 16) == Ok(port);
-    if matches { columns.get(9)?.parse().ok() } else { None }
+    if matches {
+        columns.get(9)?.parse().ok()
+    } else {
+        None
+    }
 }
 
 fn holds(process: &Path, inodes: &BTreeSet<u64>) -> bool {
     let descriptors = process.join("fd");
     entries(&descriptors).any(|name| {
         let link = fs::read_link(descriptors.join(name)).unwrap_or_default();
-        let socket = link.to_str().and_then(|link| link.strip_prefix("socket:[")).and_then(|link| link.strip_suffix(']'));
-        socket.and_then(|inode| inode.parse().ok()).is_some_and(|inode: u64| inodes.contains(&inode))
+        let socket = link
+            .to_str()
+            .and_then(|link| link.strip_prefix("socket:["))
+            .and_then(|link| link.strip_suffix(']'));
+        socket
+            .and_then(|inode| inode.parse().ok())
+            .is_some_and(|inode: u64| inodes.contains(&inode))
     })
 }
 
 /// The names in a folder; none when it cannot be read or is gone.
 fn entries(folder: &Path) -> impl Iterator<Item = String> {
-    fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok())
+    fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
 }
 
 #[cfg(test)]
@@ -71,13 +99,21 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let found = of_port(listener.local_addr().unwrap().port()).await;
         let pid = format!("(pid {})", std::process::id());
-        assert!(found.iter().any(|process| process.starts_with("process ") && process.ends_with(&pid)), "{found:?}");
+        assert!(
+            found
+                .iter()
+                .any(|process| process.starts_with("process ") && process.ends_with(&pid)),
+            "{found:?}"
+        );
     }
 
     #[tokio::test]
     async fn a_process_that_takes_datagrams_is_found_too() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        assert_ne!(of_port(socket.local_addr().unwrap().port()).await, Vec::<String>::new());
+        assert_ne!(
+            of_port(socket.local_addr().unwrap().port()).await,
+            Vec::<String>::new()
+        );
     }
 
     #[test]

@@ -17,7 +17,11 @@ use crate::logs::{LogLine, LogOptions};
 const LONGEST: usize = 1 << 20;
 
 /// Reads lines, until the container ends when following.
-pub(super) fn read(engine: DockerEngine, container: String, options: LogOptions) -> BoxStream<'static, Result<LogLine, Error>> {
+pub(super) fn read(
+    engine: DockerEngine,
+    container: String,
+    options: LogOptions,
+) -> BoxStream<'static, Result<LogLine, Error>> {
     let started = async move {
         match start(&engine, &container, options).await {
             Err(error) => stream::iter([Err(error)]).boxed(),
@@ -42,14 +46,23 @@ async fn start(
         stdout: true,
         stderr: true,
         // Whole seconds here, the rest below.
-        since: options.since.and_then(|since| i32::try_from(since.as_second()).ok()).unwrap_or_default(),
+        since: options
+            .since
+            .and_then(|since| i32::try_from(since.as_second()).ok())
+            .unwrap_or_default(),
         until: 0,
         timestamps: true,
-        tail: options.tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string()),
+        tail: options
+            .tail
+            .map_or_else(|| "all".to_owned(), |lines| lines.to_string()),
     };
     let frames = engine.client(&call)?.logs(container, Some(query)).boxed();
     let address = engine.address.clone();
-    let silence = if options.follow { Duration::MAX } else { call.deadline };
+    let silence = if options.follow {
+        Duration::MAX
+    } else {
+        call.deadline
+    };
     let reading = Some((frames, Lines::default()));
     let lines = stream::unfold(reading, move |reading| {
         let (call, address) = (call.clone(), address.clone());
@@ -57,7 +70,9 @@ async fn start(
             let (mut frames, mut lines) = reading?;
             let batch = match tokio::time::timeout(silence, frames.next()).await {
                 Err(_) => return Some((vec![Err(call.late())], None)),
-                Ok(Some(Err(error))) => return Some((vec![Err(call.failed(&address, &error))], None)),
+                Ok(Some(Err(error))) => {
+                    return Some((vec![Err(call.failed(&address, &error))], None));
+                }
                 Ok(None) => return Some((lines.finish().into_iter().map(Ok).collect(), None)),
                 Ok(Some(Ok(frame))) => lines.take(&frame).into_iter().map(Ok).collect(),
             };
@@ -68,7 +83,10 @@ async fn start(
         (Ok(LogLine { at: Some(at), .. }), Some(since)) => *at > since,
         (Ok(_) | Err(_), _) => true,
     };
-    Ok(lines.flat_map(stream::iter).filter(move |line| std::future::ready(wanted(line))).boxed())
+    Ok(lines
+        .flat_map(stream::iter)
+        .filter(move |line| std::future::ready(wanted(line)))
+        .boxed())
 }
 
 /// Lines that did not end yet.
@@ -89,13 +107,22 @@ impl Lines {
     fn take(&mut self, frame: &LogOutput) -> Vec<LogLine> {
         let (stderr, bytes) = match frame {
             LogOutput::StdErr { message } => (true, message),
-            LogOutput::StdOut { message } | LogOutput::StdIn { message } | LogOutput::Console { message } => (false, message),
+            LogOutput::StdOut { message }
+            | LogOutput::StdIn { message }
+            | LogOutput::Console { message } => (false, message),
         };
-        let unfinished = if stderr { &mut self.stderr } else { &mut self.stdout };
+        let unfinished = if stderr {
+            &mut self.stderr
+        } else {
+            &mut self.stdout
+        };
         let mut lines = Vec::new();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let (at, text) = timed(piece);
-            let mut line = unfinished.take().unwrap_or(Unfinished { at, bytes: Vec::new() });
+            let mut line = unfinished.take().unwrap_or(Unfinished {
+                at,
+                bytes: Vec::new(),
+            });
             line.bytes.extend_from_slice(text);
             if line.bytes.ends_with(b"\n") || line.bytes.len() >= LONGEST {
                 lines.push(line.end(stderr));
@@ -119,14 +146,20 @@ impl Unfinished {
         let text = String::from_utf8_lossy(&self.bytes);
         let text = text.strip_suffix('\n').unwrap_or(&text);
         let text = text.strip_suffix('\r').unwrap_or(text);
-        LogLine { at: self.at, stderr, text: text.to_owned() }
+        LogLine {
+            at: self.at,
+            stderr,
+            text: text.to_owned(),
+        }
     }
 }
 
 /// Splits the time off that the engine wrote before a piece.
 fn timed(piece: &[u8]) -> (Option<Timestamp>, &[u8]) {
     let end = piece.iter().position(|byte| *byte == b' ');
-    let time = end.and_then(|end| std::str::from_utf8(&piece[..end]).ok()).and_then(|time| time.parse().ok());
+    let time = end
+        .and_then(|end| std::str::from_utf8(&piece[..end]).ok())
+        .and_then(|time| time.parse().ok());
     match (time, end) {
         (Some(time), Some(end)) => (Some(time), &piece[end + 1..]),
         _ => (None, piece),
@@ -138,21 +171,31 @@ mod tests {
     use super::*;
 
     fn out(text: &str) -> LogOutput {
-        LogOutput::StdOut { message: text.to_owned().into() }
+        LogOutput::StdOut {
+            message: text.to_owned().into(),
+        }
     }
 
     fn err(text: &str) -> LogOutput {
-        LogOutput::StdErr { message: text.to_owned().into() }
+        LogOutput::StdErr {
+            message: text.to_owned().into(),
+        }
     }
 
     fn texts(lines: &[LogLine]) -> Vec<(bool, &str)> {
-        lines.iter().map(|line| (line.stderr, line.text.as_str())).collect()
+        lines
+            .iter()
+            .map(|line| (line.stderr, line.text.as_str()))
+            .collect()
     }
 
     #[test]
     fn a_line_is_split_off_its_time() {
         let lines = Lines::default().take(&out("2026-11-23T09:31:02.512345678Z hello world\n"));
-        assert_eq!(lines[0].at, Some("2026-11-23T09:31:02.512345678Z".parse().unwrap()));
+        assert_eq!(
+            lines[0].at,
+            Some("2026-11-23T09:31:02.512345678Z".parse().unwrap())
+        );
         assert_eq!(texts(&lines), [(false, "hello world")]);
     }
 
@@ -160,7 +203,10 @@ mod tests {
     fn a_long_line_in_several_frames_is_one_line_with_the_first_time() {
         let mut lines = Lines::default();
         assert_eq!(lines.take(&out("2026-11-23T09:31:02Z first ")), []);
-        assert_eq!(texts(&lines.take(&err("2026-11-23T09:31:02Z between\n"))), [(true, "between")]);
+        assert_eq!(
+            texts(&lines.take(&err("2026-11-23T09:31:02Z between\n"))),
+            [(true, "between")]
+        );
         let whole = lines.take(&out("2026-11-23T09:31:03Z second\n"));
         assert_eq!(texts(&whole), [(false, "first second")]);
         assert_eq!(whole[0].at, Some("2026-11-23T09:31:02Z".parse().unwrap()));
@@ -168,7 +214,8 @@ mod tests {
 
     #[test]
     fn several_lines_in_one_frame_are_several_lines() {
-        let lines = Lines::default().take(&out("2026-11-23T09:31:02Z a\r\n2026-11-23T09:31:02Z b\n\n"));
+        let lines =
+            Lines::default().take(&out("2026-11-23T09:31:02Z a\r\n2026-11-23T09:31:02Z b\n\n"));
         assert_eq!(texts(&lines), [(false, "a"), (false, "b"), (false, "")]);
     }
 
@@ -191,7 +238,12 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_text_are_replaced() {
-        let frame = LogOutput::StdOut { message: vec![b'a', 0xff, b'\n'].into() };
-        assert_eq!(texts(&Lines::default().take(&frame)), [(false, "a\u{fffd}")]);
+        let frame = LogOutput::StdOut {
+            message: vec![b'a', 0xff, b'\n'].into(),
+        };
+        assert_eq!(
+            texts(&Lines::default().take(&frame)),
+            [(false, "a\u{fffd}")]
+        );
     }
 }

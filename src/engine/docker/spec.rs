@@ -4,10 +4,13 @@
 use std::time::Duration;
 
 use bollard::models::{
-    ContainerCreateBody, EndpointSettings, HostConfig, HostConfigLogConfig, Mount, MountTmpfsOptions, MountType, NetworkCreateRequest,
-    NetworkingConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum, VolumeCreateRequest,
+    ContainerCreateBody, EndpointSettings, HostConfig, HostConfigLogConfig, Mount,
+    MountTmpfsOptions, MountType, NetworkCreateRequest, NetworkingConfig, PortBinding,
+    RestartPolicy, RestartPolicyNameEnum, VolumeCreateRequest,
 };
-use clos_plan::container::{ContainerOptions, MountOptions, NetworkOptions, PortOptions, VolumeOptions};
+use clos_plan::container::{
+    ContainerOptions, MountOptions, NetworkOptions, PortOptions, VolumeOptions,
+};
 
 /// The limit of processes and threads where none is given: enough for any service, too few to take the host down.
 const DEFAULT_PIDS: u32 = 4096;
@@ -21,20 +24,31 @@ pub(super) fn container(options: &ContainerOptions) -> ContainerCreateBody {
     if options.limits.pids.is_none() {
         labels.insert(LABEL_DEFAULT_PIDS.to_owned(), DEFAULT_PIDS.to_string());
     }
-    let endpoint = EndpointSettings { aliases: Some(options.aliases.iter().cloned().collect()), ..EndpointSettings::default() };
+    let endpoint = EndpointSettings {
+        aliases: Some(options.aliases.iter().cloned().collect()),
+        ..EndpointSettings::default()
+    };
     ContainerCreateBody {
         image: Some(options.image.clone()),
         entrypoint: given(&options.entrypoint),
         cmd: given(&options.command),
         working_dir: options.working_dir.clone(),
         user: options.user.clone(),
-        env: Some(options.env.iter().map(|(name, value)| format!("{name}={}", value.expose())).collect()),
+        env: Some(
+            options
+                .env
+                .iter()
+                .map(|(name, value)| format!("{name}={}", value.expose()))
+                .collect(),
+        ),
         labels: Some(labels.into_iter().collect()),
         exposed_ports: Some(options.ports.iter().map(container_port).collect()),
         stop_signal: options.stop_signal.clone(),
         stop_timeout: Some(whole_seconds(options.stop_timeout)),
         host_config: Some(host_config(options)),
-        networking_config: Some(NetworkingConfig { endpoints_config: Some([(options.network.clone(), endpoint)].into_iter().collect()) }),
+        networking_config: Some(NetworkingConfig {
+            endpoints_config: Some([(options.network.clone(), endpoint)].into_iter().collect()),
+        }),
         ..ContainerCreateBody::default()
     }
 }
@@ -74,15 +88,27 @@ fn host_config(options: &ContainerOptions) -> HostConfig {
         // As much as the memory: the limit is the limit, swap does not stretch it.
         memory_swap: memory,
         pids_limit: Some(i64::from(limits.pids.unwrap_or(DEFAULT_PIDS))),
-        mounts: Some(options.mounts.iter().map(|(path, mount)| mount_at(path, mount)).collect()),
+        mounts: Some(
+            options
+                .mounts
+                .iter()
+                .map(|(path, mount)| mount_at(path, mount))
+                .collect(),
+        ),
         network_mode: Some(options.network.clone()),
         port_bindings: Some(port_bindings(options)),
-        restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
+        restart_policy: Some(RestartPolicy {
+            name: Some(RestartPolicyNameEnum::NO),
+            maximum_retry_count: None,
+        }),
         security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".to_owned()),
             config: Some(
-                [("max-size", "10m"), ("max-file", "3")].into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+                [("max-size", "10m"), ("max-file", "3")]
+                    .into_iter()
+                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                    .collect(),
             ),
         }),
         ..HostConfig::default()
@@ -92,8 +118,15 @@ fn host_config(options: &ContainerOptions) -> HostConfig {
 fn port_bindings(options: &ContainerOptions) -> bollard::models::PortMap {
     let mut bindings = bollard::models::PortMap::new();
     for port in &options.ports {
-        let binding = PortBinding { host_ip: Some(port.host_ip.clone()), host_port: Some(port.host_port.to_string()) };
-        bindings.entry(container_port(port)).or_default().get_or_insert_default().push(binding);
+        let binding = PortBinding {
+            host_ip: Some(port.host_ip.clone()),
+            host_port: Some(port.host_port.to_string()),
+        };
+        bindings
+            .entry(container_port(port))
+            .or_default()
+            .get_or_insert_default()
+            .push(binding);
     }
     bindings
 }
@@ -113,7 +146,10 @@ fn mount_at(path: &str, mount: &MountOptions) -> Mount {
             target,
             typ: Some(MountType::TMPFS),
             read_only: Some(*read_only),
-            tmpfs_options: Some(MountTmpfsOptions { size_bytes: size.map(signed), ..MountTmpfsOptions::default() }),
+            tmpfs_options: Some(MountTmpfsOptions {
+                size_bytes: size.map(signed),
+                ..MountTmpfsOptions::default()
+            }),
             ..Mount::default()
         },
     }
@@ -152,17 +188,48 @@ pub(super) mod tests {
             env: BTreeMap::from([("PASSWORD".to_owned(), Sensitive::new("hunter2"))]),
             labels: BTreeMap::from([("clos.dev/instance".to_owned(), "web-0".to_owned())]),
             mounts: BTreeMap::from([
-                ("/data".to_owned(), MountOptions::Volume { name: "clos_default_db".to_owned(), read_only: true }),
-                ("/tmp".to_owned(), MountOptions::Tmpfs { size: Some(1 << 20), read_only: false }),
+                (
+                    "/data".to_owned(),
+                    MountOptions::Volume {
+                        name: "clos_default_db".to_owned(),
+                        read_only: true,
+                    },
+                ),
+                (
+                    "/tmp".to_owned(),
+                    MountOptions::Tmpfs {
+                        size: Some(1 << 20),
+                        read_only: false,
+                    },
+                ),
             ]),
             network: "clos_default_shop".to_owned(),
             aliases: BTreeSet::from(["web".to_owned(), "web-0".to_owned()]),
             ports: BTreeSet::from([
-                PortOptions { protocol: Protocol::Tcp, container_port: 80, host_ip: "127.0.0.1".to_owned(), host_port: 8080 },
-                PortOptions { protocol: Protocol::Tcp, container_port: 80, host_ip: "::1".to_owned(), host_port: 8080 },
-                PortOptions { protocol: Protocol::Udp, container_port: 53, host_ip: "0.0.0.0".to_owned(), host_port: 53 },
+                PortOptions {
+                    protocol: Protocol::Tcp,
+                    container_port: 80,
+                    host_ip: "127.0.0.1".to_owned(),
+                    host_port: 8080,
+                },
+                PortOptions {
+                    protocol: Protocol::Tcp,
+                    container_port: 80,
+                    host_ip: "::1".to_owned(),
+                    host_port: 8080,
+                },
+                PortOptions {
+                    protocol: Protocol::Udp,
+                    container_port: 53,
+                    host_ip: "0.0.0.0".to_owned(),
+                    host_port: 53,
+                },
             ]),
-            limits: LimitOptions { nano_cpus: Some(500_000_000), memory: Some(512 << 20), pids: Some(100) },
+            limits: LimitOptions {
+                nano_cpus: Some(500_000_000),
+                memory: Some(512 << 20),
+                pids: Some(100),
+            },
             stop_timeout: Duration::from_millis(1500),
             stop_signal: Some("SIGQUIT".to_owned()),
         }
@@ -193,10 +260,15 @@ pub(super) mod tests {
     fn sort(value: serde_json::Value) -> serde_json::Value {
         match value {
             serde_json::Value::Object(map) => {
-                let sorted: BTreeMap<String, serde_json::Value> = map.into_iter().map(|(key, value)| (key, sort(value))).collect();
+                let sorted: BTreeMap<String, serde_json::Value> = map
+                    .into_iter()
+                    .map(|(key, value)| (key, sort(value)))
+                    .collect();
                 serde_json::Value::Object(sorted.into_iter().collect())
             }
-            serde_json::Value::Array(items) => serde_json::Value::Array(items.into_iter().map(sort).collect()),
+            serde_json::Value::Array(items) => {
+                serde_json::Value::Array(items.into_iter().map(sort).collect())
+            }
             other => other,
         }
     }

@@ -48,7 +48,11 @@ impl Stub {
                 connections.spawn(async move { serve(stream, |request| answer(request)).await });
             }
         });
-        Self { path, _folder: folder, _serving: serving }
+        Self {
+            path,
+            _folder: folder,
+            _serving: serving,
+        }
     }
 
     pub(super) fn engine(&self) -> DockerEngine {
@@ -59,7 +63,10 @@ impl Stub {
 /// The time, the version and everything else that a current engine answers when it is only asked how it is.
 pub(super) fn lively(request: &str) -> Reply {
     match request {
-        "GET /info" => Reply::Body(200, r#"{"SystemTime":"2026-11-23T09:31:02.512345678Z"}"#.to_owned()),
+        "GET /info" => Reply::Body(
+            200,
+            r#"{"SystemTime":"2026-11-23T09:31:02.512345678Z"}"#.to_owned(),
+        ),
         "GET /_ping" => Reply::Body(200, "OK".to_owned()),
         _ => Reply::Body(404, r#"{"message":"no such thing"}"#.to_owned()),
     }
@@ -76,14 +83,34 @@ async fn serve(mut stream: UnixStream, answer: impl Fn(&str) -> Reply) {
     }
     let text = String::from_utf8_lossy(&request);
     let mut words = text.split([' ', '?']);
-    let line = format!("{} {}", words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let line = format!(
+        "{} {}",
+        words.next().unwrap_or_default(),
+        words.next().unwrap_or_default()
+    );
     let (head, body, ends) = match answer(&line) {
-        Reply::Body(status, body) => (format!("{status} So\r\nContent-Length: {}", body.len()), body, true),
-        Reply::Half(body) => (format!("200 OK\r\nContent-Length: {}", body.len() + 1), body, true),
+        Reply::Body(status, body) => (
+            format!("{status} So\r\nContent-Length: {}", body.len()),
+            body,
+            true,
+        ),
+        Reply::Half(body) => (
+            format!("200 OK\r\nContent-Length: {}", body.len() + 1),
+            body,
+            true,
+        ),
         Reply::Stream { start, ends } => {
             let last = if ends { "0\r\n\r\n" } else { "" };
-            let chunk = if start.is_empty() { String::new() } else { format!("{:x}\r\n{start}\r\n", start.len()) };
-            ("200 OK\r\nTransfer-Encoding: chunked".to_owned(), format!("{chunk}{last}"), ends)
+            let chunk = if start.is_empty() {
+                String::new()
+            } else {
+                format!("{:x}\r\n{start}\r\n", start.len())
+            };
+            (
+                "200 OK\r\nTransfer-Encoding: chunked".to_owned(),
+                format!("{chunk}{last}"),
+                ends,
+            )
         }
         Reply::Nothing => return std::future::pending().await,
         Reply::Close => return,

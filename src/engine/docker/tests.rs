@@ -8,7 +8,10 @@ use super::*;
 fn nothing(_: Progress) {}
 
 fn target() -> Target {
-    Target::Existing { id: "0f".repeat(32), name: "web".to_owned() }
+    Target::Existing {
+        id: "0f".repeat(32),
+        name: "web".to_owned(),
+    }
 }
 
 async fn execute(reply: Reply, action: EngineAction) -> Result<Done, Error> {
@@ -44,15 +47,28 @@ async fn an_engine_that_is_not_there_is_unreachable_with_the_systems_words() {
     let path = folder.path().join("engine.sock");
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     let address = format!("unix://{}", path.display());
-    let error = DockerEngine::connect(&address).unwrap().info().await.unwrap_err();
-    assert_eq!(error, Error::Unreachable { address, reason: "connection refused".to_owned() });
+    let error = DockerEngine::connect(&address)
+        .unwrap()
+        .info()
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error,
+        Error::Unreachable {
+            address,
+            reason: "connection refused".to_owned()
+        }
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_hung_engine_fails_every_call_by_its_deadline() {
     let stub = Stub::start(|_| Reply::Nothing);
     let engine = stub.engine();
-    let late = |call: &str, seconds| Error::Deadline { call: call.to_owned(), after: Duration::from_secs(seconds) };
+    let late = |call: &str, seconds| Error::Deadline {
+        call: call.to_owned(),
+        after: Duration::from_secs(seconds),
+    };
     let scope = Scope {
         instance_uid: "uid".to_owned(),
         container_name: "web".to_owned(),
@@ -62,16 +78,35 @@ async fn a_hung_engine_fails_every_call_by_its_deadline() {
     };
     assert_eq!(engine.info().await, Err(late("version", 30)));
     assert_eq!(engine.list().await, Err(late("list containers", 30)));
-    assert!(matches!(engine.observe(&scope).await, Err(Error::Deadline { .. })));
-    let stop = EngineAction::StopContainer { container: target(), grace: Duration::from_secs(90) };
-    assert_eq!(engine.execute(&stop, &nothing).await, Err(late("stop container web", 120)));
-    let pull = EngineAction::PullImage { image: "web:1".to_owned() };
-    assert_eq!(engine.execute(&pull, &nothing).await, Err(late("pull image web:1", 60)));
+    assert!(matches!(
+        engine.observe(&scope).await,
+        Err(Error::Deadline { .. })
+    ));
+    let stop = EngineAction::StopContainer {
+        container: target(),
+        grace: Duration::from_secs(90),
+    };
+    assert_eq!(
+        engine.execute(&stop, &nothing).await,
+        Err(late("stop container web", 120))
+    );
+    let pull = EngineAction::PullImage {
+        image: "web:1".to_owned(),
+    };
+    assert_eq!(
+        engine.execute(&pull, &nothing).await,
+        Err(late("pull image web:1", 60))
+    );
 }
 
 #[tokio::test]
 async fn an_engine_that_is_too_old_says_what_it_speaks() {
-    let stub = Stub::start(|_| Reply::Body(200, r#"{"ApiVersion":"1.40","Version":"19.03.15"}"#.to_owned()));
+    let stub = Stub::start(|_| {
+        Reply::Body(
+            200,
+            r#"{"ApiVersion":"1.40","Version":"19.03.15"}"#.to_owned(),
+        )
+    });
     insta::assert_snapshot!(
         stub.engine().info().await.unwrap_err(),
         @"the container engine speaks API 1.40, clos needs 1.41 or newer; upgrade the engine"
@@ -82,57 +117,142 @@ async fn an_engine_that_is_too_old_says_what_it_speaks() {
 
 #[tokio::test]
 async fn an_answer_that_is_cut_leaves_the_state_unknown() {
-    let volume = || EngineAction::CreateVolume(VolumeOptions { name: "db".to_owned(), labels: BTreeMap::new() });
+    let volume = || {
+        EngineAction::CreateVolume(VolumeOptions {
+            name: "db".to_owned(),
+            labels: BTreeMap::new(),
+        })
+    };
     for reply in [Reply::Close, Reply::Half(r#"{"Name":"#.to_owned())] {
         let error = execute(reply.clone(), volume()).await.unwrap_err();
-        assert!(matches!(&error, Error::Interrupted { call, .. } if call == "create volume db"), "{reply:?}: {error:?}");
+        assert!(
+            matches!(&error, Error::Interrupted { call, .. } if call == "create volume db"),
+            "{reply:?}: {error:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn an_effect_that_is_there_already_is_a_success() {
-    let start = || EngineAction::StartContainer { container: target() };
-    let stop = || EngineAction::StopContainer { container: target(), grace: Duration::ZERO };
-    let remove = || EngineAction::RemoveContainer { container: target() };
+    let start = || EngineAction::StartContainer {
+        container: target(),
+    };
+    let stop = || EngineAction::StopContainer {
+        container: target(),
+        grace: Duration::ZERO,
+    };
+    let remove = || EngineAction::RemoveContainer {
+        container: target(),
+    };
     let not_modified = || Reply::Body(304, String::new());
-    let network = || EngineAction::RemoveNetwork { id: "1".to_owned(), name: "net".to_owned() };
+    let network = || EngineAction::RemoveNetwork {
+        id: "1".to_owned(),
+        name: "net".to_owned(),
+    };
     assert_eq!(execute(not_modified(), start()).await, Ok(Done::Nothing));
     assert_eq!(execute(not_modified(), stop()).await, Ok(Done::Nothing));
-    assert_eq!(execute(refusal(404, "No such container: web"), stop()).await, Ok(Done::Nothing));
-    assert_eq!(execute(refusal(404, "No such container: web"), remove()).await, Ok(Done::Nothing));
-    assert_eq!(execute(refusal(409, "removal of container web is already in progress"), remove()).await, Ok(Done::Nothing));
-    assert_eq!(execute(refusal(404, "network net not found"), network()).await, Ok(Done::Nothing));
-    let unpause = EngineAction::UnpauseContainer { container: target() };
-    assert_eq!(execute(refusal(500, "Container web is not paused"), unpause).await, Ok(Done::Nothing));
+    assert_eq!(
+        execute(refusal(404, "No such container: web"), stop()).await,
+        Ok(Done::Nothing)
+    );
+    assert_eq!(
+        execute(refusal(404, "No such container: web"), remove()).await,
+        Ok(Done::Nothing)
+    );
+    assert_eq!(
+        execute(
+            refusal(409, "removal of container web is already in progress"),
+            remove()
+        )
+        .await,
+        Ok(Done::Nothing)
+    );
+    assert_eq!(
+        execute(refusal(404, "network net not found"), network()).await,
+        Ok(Done::Nothing)
+    );
+    let unpause = EngineAction::UnpauseContainer {
+        container: target(),
+    };
+    assert_eq!(
+        execute(refusal(500, "Container web is not paused"), unpause).await,
+        Ok(Done::Nothing)
+    );
 }
 
 #[tokio::test]
 async fn a_container_that_still_runs_is_not_removed() {
-    let refused = execute(refusal(409, "You cannot remove a running container"), EngineAction::RemoveContainer { container: target() });
+    let refused = execute(
+        refusal(409, "You cannot remove a running container"),
+        EngineAction::RemoveContainer {
+            container: target(),
+        },
+    );
     assert!(matches!(refused.await, Err(Error::Refused(_))));
 }
 
 #[tokio::test]
 async fn a_container_that_is_gone_cannot_be_started() {
-    let start = EngineAction::StartContainer { container: target() };
-    assert!(matches!(execute(refusal(404, "No such container: web"), start).await, Err(Error::NotFound(_))));
+    let start = EngineAction::StartContainer {
+        container: target(),
+    };
+    assert!(matches!(
+        execute(refusal(404, "No such container: web"), start).await,
+        Err(Error::NotFound(_))
+    ));
 }
 
 #[tokio::test]
 async fn the_registrys_own_words_come_through_a_pull() {
     let said = r#"{"errorDetail":{"message":"manifest for web:9 not found"},"error":"manifest for web:9 not found"}"#;
     let started = format!("{{\"status\":\"Pulling from web\",\"id\":\"9\"}}\r\n{said}\r\n");
-    let pull = || EngineAction::PullImage { image: "web:9".to_owned() };
-    let failed = execute(Reply::Stream { start: started, ends: true }, pull()).await;
-    assert_eq!(failed, Err(Error::Pull { message: "manifest for web:9 not found".to_owned(), transient: false }));
-    let failed = execute(refusal(500, "dial tcp: lookup registry.example: no such host"), pull()).await;
-    assert!(matches!(failed, Err(Error::Pull { transient: true, .. })), "{failed:?}");
+    let pull = || EngineAction::PullImage {
+        image: "web:9".to_owned(),
+    };
+    let failed = execute(
+        Reply::Stream {
+            start: started,
+            ends: true,
+        },
+        pull(),
+    )
+    .await;
+    assert_eq!(
+        failed,
+        Err(Error::Pull {
+            message: "manifest for web:9 not found".to_owned(),
+            transient: false
+        })
+    );
+    let failed = execute(
+        refusal(500, "dial tcp: lookup registry.example: no such host"),
+        pull(),
+    )
+    .await;
+    assert!(
+        matches!(
+            failed,
+            Err(Error::Pull {
+                transient: true,
+                ..
+            })
+        ),
+        "{failed:?}"
+    );
 }
 
 #[tokio::test]
 async fn an_action_on_a_container_that_was_not_made_yet_asks_the_engine_nothing() {
-    let action = EngineAction::StartContainer { container: Target::MadeBy { step: 0, name: "web".to_owned() } };
-    assert_eq!(execute(Reply::Nothing, action).await, Err(Error::Refused("container web was not made yet".to_owned())));
+    let action = EngineAction::StartContainer {
+        container: Target::MadeBy {
+            step: 0,
+            name: "web".to_owned(),
+        },
+    };
+    assert_eq!(
+        execute(Reply::Nothing, action).await,
+        Err(Error::Refused("container web was not made yet".to_owned()))
+    );
 }
 
 #[tokio::test]
@@ -158,9 +278,23 @@ async fn make_network_beside(installation: &str) -> Result<Done, Error> {
     );
     let reply = Reply::Body(200, there);
     // Answering the list only: a network that is made is not answered and fails the test.
-    let stub = Stub::start(move |request| if request == "GET /networks" { reply.clone() } else { Reply::Close });
+    let stub = Stub::start(move |request| {
+        if request == "GET /networks" {
+            reply.clone()
+        } else {
+            Reply::Close
+        }
+    });
     let labels = BTreeMap::from([(names::LABEL_INSTALLATION.to_owned(), "here".to_owned())]);
-    stub.engine().execute(&EngineAction::CreateNetwork(NetworkOptions { name: "net".to_owned(), labels }), &nothing).await
+    stub.engine()
+        .execute(
+            &EngineAction::CreateNetwork(NetworkOptions {
+                name: "net".to_owned(),
+                labels,
+            }),
+            &nothing,
+        )
+        .await
 }
 
 #[tokio::test]

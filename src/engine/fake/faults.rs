@@ -70,7 +70,10 @@ impl Faults {
     }
 
     pub(super) fn cut_answer(&mut self, call: Call) {
-        self.failures.entry(call).or_default().push_back(Failure::After);
+        self.failures
+            .entry(call)
+            .or_default()
+            .push_back(Failure::After);
     }
 
     /// Whether a call of this kind has to wait.

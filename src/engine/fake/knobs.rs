@@ -19,17 +19,28 @@ use crate::logs::LogLine;
 impl FakeEngine {
     /// Every container, by id.
     pub fn containers(&self) -> Vec<Container> {
-        self.lock().world.containers.values().map(|container| container.shown.clone()).collect()
+        self.lock()
+            .world
+            .containers
+            .values()
+            .map(|container| container.shown.clone())
+            .collect()
     }
 
     /// The container of this name.
     pub fn container(&self, name: &str) -> Option<Container> {
-        self.containers().into_iter().find(|container| container.name == name)
+        self.containers()
+            .into_iter()
+            .find(|container| container.name == name)
     }
 
     /// The image a container was made from, as it was asked for.
     pub fn image_of(&self, id: &str) -> Option<String> {
-        self.lock().world.containers.get(id).map(|container| container.image.clone())
+        self.lock()
+            .world
+            .containers
+            .get(id)
+            .map(|container| container.image.clone())
     }
 
     /// Every network, the engine's own `bridge` included.
@@ -130,22 +141,38 @@ impl FakeEngine {
 
     /// `docker update`.
     pub fn update_by_hand(&self, id: &str, limits: LimitOptions) {
-        self.change(|state| state.world.change(id, |container| container.live.limits = limits));
+        self.change(|state| {
+            state
+                .world
+                .change(id, |container| container.live.limits = limits);
+        });
     }
 
     /// `docker update --restart`.
     pub fn set_restart_policy_by_hand(&self, id: &str, policy: &str) {
-        self.change(|state| state.world.change(id, |container| policy.clone_into(&mut container.live.restart_policy)));
+        self.change(|state| {
+            state.world.change(id, |container| {
+                policy.clone_into(&mut container.live.restart_policy);
+            });
+        });
     }
 
     /// `docker rename`.
     pub fn rename_by_hand(&self, id: &str, name: &str) {
-        self.change(|state| state.world.change(id, |container| name.clone_into(&mut container.name)));
+        self.change(|state| {
+            state
+                .world
+                .change(id, |container| name.clone_into(&mut container.name));
+        });
     }
 
     /// `docker network disconnect`.
     pub fn disconnect_by_hand(&self, id: &str, network: &str) {
-        self.change(|state| state.world.change(id, |container| drop(container.live.networks.remove(network))));
+        self.change(|state| {
+            state.world.change(id, |container| {
+                drop(container.live.networks.remove(network));
+            });
+        });
     }
 
     /// The image's own health check changes its mind about a running container.
@@ -158,7 +185,11 @@ impl FakeEngine {
         self.change(|state| {
             let at = Some((state.world.clock)());
             if let Some(container) = state.world.containers.get_mut(id) {
-                container.logs.push(LogLine { at, stderr, text: text.to_owned() });
+                container.logs.push(LogLine {
+                    at,
+                    stderr,
+                    text: text.to_owned(),
+                });
             }
         });
     }
@@ -180,12 +211,22 @@ impl FakeEngine {
 
     /// `docker network create` by a person: as the engine allows it, also when one of the name exists. Gives its id.
     pub fn create_network_by_hand(&self, name: &str, labels: BTreeMap<String, String>) -> String {
-        self.change(|state| state.world.add_network(&NetworkOptions { name: name.to_owned(), labels }))
+        self.change(|state| {
+            state.world.add_network(&NetworkOptions {
+                name: name.to_owned(),
+                labels,
+            })
+        })
     }
 
     /// A process of the host listens on a port.
     pub fn listen_by_hand(&self, protocol: Protocol, port: u16, process: &str) {
-        self.change(|state| state.world.listeners.insert((protocol, port), process.to_owned()));
+        self.change(|state| {
+            state
+                .world
+                .listeners
+                .insert((protocol, port), process.to_owned())
+        });
     }
 
     /// It listens no more.
@@ -205,7 +246,12 @@ impl FakeEngine {
 
     /// Somebody pushes an image to the registry, or makes it readable.
     pub fn push_image(&self, image: FakeImage) {
-        self.change(|state| state.world.registry.insert(image.name.clone(), Pull::Has(image)));
+        self.change(|state| {
+            state
+                .world
+                .registry
+                .insert(image.name.clone(), Pull::Has(image))
+        });
     }
 }
 
@@ -299,7 +345,12 @@ impl FakeEngine {
     /// The stream breaks and is connected again at once.
     pub fn break_events(&self) {
         self.change(|state| {
-            state.send(&[EngineEvent::Lost { reason: "the event stream ended".to_owned() }, EngineEvent::Connected]);
+            state.send(&[
+                EngineEvent::Lost {
+                    reason: "the event stream ended".to_owned(),
+                },
+                EngineEvent::Connected,
+            ]);
         });
     }
 }
@@ -307,7 +358,9 @@ impl FakeEngine {
 impl State {
     /// Tells subscribers that the connection is gone.
     fn lose(&mut self) {
-        let lost = EngineEvent::Lost { reason: self.why_lost() };
+        let lost = EngineEvent::Lost {
+            reason: self.why_lost(),
+        };
         self.send(&[lost]);
     }
 }

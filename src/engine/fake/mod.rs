@@ -80,14 +80,19 @@ impl Builder {
     /// An image that the registry has and the host has not.
     #[must_use]
     pub fn pullable(mut self, image: FakeImage) -> Self {
-        self.world.registry.insert(image.name.clone(), Pull::Has(image));
+        self.world
+            .registry
+            .insert(image.name.clone(), Pull::Has(image));
         self
     }
 
     /// An image that the registry refuses for good, in these words.
     #[must_use]
     pub fn denied(mut self, name: &str, message: &str) -> Self {
-        let pull = Pull::Refuses { message: message.to_owned(), transient: false };
+        let pull = Pull::Refuses {
+            message: message.to_owned(),
+            transient: false,
+        };
         self.world.registry.insert(name.to_owned(), pull);
         self
     }
@@ -95,7 +100,10 @@ impl Builder {
     /// An image that cannot be pulled for now, in these words.
     #[must_use]
     pub fn unpullable_for_now(mut self, name: &str, message: &str) -> Self {
-        let pull = Pull::Refuses { message: message.to_owned(), transient: true };
+        let pull = Pull::Refuses {
+            message: message.to_owned(),
+            transient: true,
+        };
         self.world.registry.insert(name.to_owned(), pull);
         self
     }
@@ -124,7 +132,13 @@ impl Builder {
             calls: Vec::new(),
             mutations: Vec::new(),
         };
-        FakeEngine { shared: Arc::new(Shared { state: Mutex::new(state), changes: watch::Sender::new(0), deadline: self.deadline }) }
+        FakeEngine {
+            shared: Arc::new(Shared {
+                state: Mutex::new(state),
+                changes: watch::Sender::new(0),
+                deadline: self.deadline,
+            }),
+        }
     }
 }
 
@@ -136,11 +150,17 @@ impl FakeEngine {
             now += SignedDuration::from_millis(1);
             now
         };
-        Builder { world: World::new(Box::new(ticking)), deadline: Duration::from_millis(100) }
+        Builder {
+            world: World::new(Box::new(ticking)),
+            deadline: Duration::from_millis(100),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the state, sends the events it brought, wakes who waits.
@@ -151,7 +171,11 @@ impl FakeEngine {
             let happened = std::mem::take(&mut state.world.outbox);
             // What happens while nobody can be connected is never told.
             let connected = !state.faults.away && !state.faults.hung;
-            let events = if connected { state.event_faults.pass(happened) } else { Vec::new() };
+            let events = if connected {
+                state.event_faults.pass(happened)
+            } else {
+                Vec::new()
+            };
             state.send(&events);
             result
         };
@@ -179,39 +203,65 @@ impl FakeEngine {
         if self.lock().faults.hung {
             let after = self.shared.deadline;
             if tokio::time::timeout(after, held).await.is_err() {
-                return Err(Error::Deadline { call: text.to_owned(), after });
+                return Err(Error::Deadline {
+                    call: text.to_owned(),
+                    after,
+                });
             }
         } else {
             held.await;
         }
         let mut state = self.lock();
         if state.faults.away {
-            return Err(Error::Unreachable { address: ADDRESS.to_owned(), reason: "connection refused".to_owned() });
+            return Err(Error::Unreachable {
+                address: ADDRESS.to_owned(),
+                reason: "connection refused".to_owned(),
+            });
         }
         state.faults.take(call)
     }
 
-    async fn read<T>(&self, call: Call, text: &str, read: impl FnOnce(&mut State) -> T) -> Result<T, Error> {
+    async fn read<T>(
+        &self,
+        call: Call,
+        text: &str,
+        read: impl FnOnce(&mut State) -> T,
+    ) -> Result<T, Error> {
         let answer = self.enter(call, text, false).await?;
         let value = read(&mut self.lock());
         given(answer, text, value)
     }
 
-    async fn mutate(&self, action: &EngineAction, progress: &(dyn Fn(Progress) + Send + Sync)) -> Result<Done, Error> {
+    async fn mutate(
+        &self,
+        action: &EngineAction,
+        progress: &(dyn Fn(Progress) + Send + Sync),
+    ) -> Result<Done, Error> {
         let text = action.to_string();
         let answer = self.enter(call(action), &text, true).await?;
         if matches!(action, EngineAction::PullImage { .. }) {
-            progress(Progress { current: 0, total: 1000 });
+            progress(Progress {
+                current: 0,
+                total: 1000,
+            });
         }
         let done = self.change(|state| carry_out(&mut state.world, action))?;
         if matches!(action, EngineAction::PullImage { .. }) {
-            progress(Progress { current: 1000, total: 1000 });
+            progress(Progress {
+                current: 1000,
+                total: 1000,
+            });
         }
         given(answer, &text, done)
     }
 
     /// The next line at or after an index, when there will be one.
-    async fn line(&self, id: String, index: usize, follow: bool) -> Option<(Result<LogLine, Error>, usize)> {
+    async fn line(
+        &self,
+        id: String,
+        index: usize,
+        follow: bool,
+    ) -> Option<(Result<LogLine, Error>, usize)> {
         let mut changes = self.shared.changes.subscribe();
         loop {
             {
@@ -220,7 +270,10 @@ impl FakeEngine {
                 if let Some(line) = container.logs.get(index) {
                     return Some((Ok(line.clone()), index + 1));
                 }
-                let running = matches!(container.shown.state, ContainerState::Running { .. } | ContainerState::Paused { .. });
+                let running = matches!(
+                    container.shown.state,
+                    ContainerState::Running { .. } | ContainerState::Paused { .. }
+                );
                 if !follow || !running {
                     return None;
                 }
@@ -251,7 +304,8 @@ impl Engine for FakeEngine {
     fn observe<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<Observed, Error>> {
         Box::pin(async move {
             let text = format!("observe {}", scope.container_name);
-            self.read(Call::Observe, &text, |state| state.world.observe(scope)).await
+            self.read(Call::Observe, &text, |state| state.world.observe(scope))
+                .await
         })
     }
 
@@ -271,7 +325,9 @@ impl Engine for FakeEngine {
         let (sender, receiver) = mpsc::unbounded_channel();
         let mut state = self.lock();
         if state.faults.away || state.faults.hung {
-            let lost = EngineEvent::Lost { reason: state.why_lost() };
+            let lost = EngineEvent::Lost {
+                reason: state.why_lost(),
+            };
             // The receiver is at hand, below.
             let _ = sender.send(lost);
         } else {
@@ -288,19 +344,39 @@ impl Engine for FakeEngine {
         .boxed()
     }
 
-    fn logs(&self, container: &str, options: LogOptions) -> BoxStream<'static, Result<LogLine, Error>> {
+    fn logs(
+        &self,
+        container: &str,
+        options: LogOptions,
+    ) -> BoxStream<'static, Result<LogLine, Error>> {
         let engine = self.clone();
         let id = container.to_owned();
         let lines = async move {
             let text = format!("logs {id}");
-            let known = engine.read(Call::Logs, &text, |state| state.world.containers.get(&id).map(|found| found.logs.clone())).await;
+            let known = engine
+                .read(Call::Logs, &text, |state| {
+                    state
+                        .world
+                        .containers
+                        .get(&id)
+                        .map(|found| found.logs.clone())
+                })
+                .await;
             match known {
                 Err(error) => stream::iter([Err(error)]).boxed(),
-                Ok(None) => stream::iter([Err(Error::NotFound(format!("No such container: {id}")))]).boxed(),
+                Ok(None) => {
+                    stream::iter([Err(Error::NotFound(format!("No such container: {id}")))]).boxed()
+                }
                 Ok(Some(logs)) => {
-                    let after = |line: &LogLine| options.since.is_none_or(|since| line.at.is_some_and(|at| at > since));
+                    let after = |line: &LogLine| {
+                        options
+                            .since
+                            .is_none_or(|since| line.at.is_some_and(|at| at > since))
+                    };
                     let since = logs.iter().position(after).unwrap_or(logs.len());
-                    let tail = options.tail.map_or(0, |tail| logs.len().saturating_sub(tail as usize));
+                    let tail = options
+                        .tail
+                        .map_or(0, |tail| logs.len().saturating_sub(tail as usize));
                     stream::unfold(since.max(tail), move |index| {
                         let (engine, id) = (engine.clone(), id.clone());
                         async move { engine.line(id, index, options.follow).await }
@@ -322,14 +398,21 @@ impl Engine for FakeEngine {
     fn publishers(&self, port: u16) -> BoxFuture<'_, Result<Vec<String>, Error>> {
         Box::pin(async move {
             let text = format!("publishers {port}");
-            self.read(Call::Publishers, &text, |state| state.world.publishers(port)).await
+            self.read(Call::Publishers, &text, |state| {
+                state.world.publishers(port)
+            })
+            .await
         })
     }
 }
 
 impl State {
     fn send(&mut self, events: &[EngineEvent]) {
-        self.subscribers.retain(|subscriber| events.iter().all(|event| subscriber.send(event.clone()).is_ok()));
+        self.subscribers.retain(|subscriber| {
+            events
+                .iter()
+                .all(|event| subscriber.send(event.clone()).is_ok())
+        });
     }
 
     fn why_lost(&self) -> String {
@@ -344,7 +427,10 @@ impl State {
 fn given<T>(answer: Answer, text: &str, value: T) -> Result<T, Error> {
     match answer {
         Answer::Given => Ok(value),
-        Answer::Lost => Err(Error::Interrupted { call: text.to_owned(), reason: "connection closed before message completed".to_owned() }),
+        Answer::Lost => Err(Error::Interrupted {
+            call: text.to_owned(),
+            reason: "connection closed before message completed".to_owned(),
+        }),
     }
 }
 
@@ -354,9 +440,13 @@ fn carry_out(world: &mut World, action: &EngineAction) -> Result<Done, Error> {
         EngineAction::CreateNetwork(options) => world.create_network(options)?,
         EngineAction::RemoveNetwork { id, .. } => world.remove_network(id)?,
         EngineAction::CreateVolume(options) => world.create_volume(options),
-        EngineAction::CreateContainer(options) => return world.create(options).map(Done::Container),
+        EngineAction::CreateContainer(options) => {
+            return world.create(options).map(Done::Container);
+        }
         EngineAction::StartContainer { container } => world.start(existing(container)?)?,
-        EngineAction::StopContainer { container, grace } => world.stop(existing(container)?, *grace),
+        EngineAction::StopContainer { container, grace } => {
+            world.stop(existing(container)?, *grace);
+        }
         EngineAction::UnpauseContainer { container } => world.unpause(existing(container)?)?,
         EngineAction::RemoveContainer { container } => world.remove(existing(container)?, false)?,
     }
@@ -366,7 +456,9 @@ fn carry_out(world: &mut World, action: &EngineAction) -> Result<Done, Error> {
 fn existing(target: &Target) -> Result<&str, Error> {
     match target {
         Target::Existing { id, .. } => Ok(id),
-        Target::MadeBy { name, .. } => Err(Error::Refused(format!("container {name} was not made yet"))),
+        Target::MadeBy { name, .. } => {
+            Err(Error::Refused(format!("container {name} was not made yet")))
+        }
     }
 }
 

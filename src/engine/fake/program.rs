@@ -17,7 +17,10 @@ pub(super) enum Course {
 impl Program {
     /// It runs until something ends it, and ends by SIGTERM with 143.
     pub fn runs() -> Self {
-        Self { course: Course::Runs, stop_code: Some(143) }
+        Self {
+            course: Course::Runs,
+            stop_code: Some(143),
+        }
     }
 
     /// It ends at once, at every start.
@@ -27,12 +30,20 @@ impl Program {
 
     /// It ends at once at a container's first starts, so many of them, and runs when it is started once more.
     pub fn exits_first(starts: u32, code: i64) -> Self {
-        Self { course: Course::Exits { code, starts }, stop_code: Some(143) }
+        Self {
+            course: Course::Exits { code, starts },
+            stop_code: Some(143),
+        }
     }
 
     /// It cannot be started: the engine refuses with these words, as it does for a command that does not exist.
     pub fn refused(message: impl Into<String>) -> Self {
-        Self { course: Course::Refused { message: message.into() }, stop_code: Some(143) }
+        Self {
+            course: Course::Refused {
+                message: message.into(),
+            },
+            stop_code: Some(143),
+        }
     }
 
     /// It ends with this code when it is asked to stop.
@@ -62,7 +73,12 @@ pub struct FakeImage {
 impl FakeImage {
     /// One for `amd64`, whose program runs, without a health check.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), program: Program::runs(), architecture: "amd64".to_owned(), health_check: false }
+        Self {
+            name: name.into(),
+            program: Program::runs(),
+            architecture: "amd64".to_owned(),
+            health_check: false,
+        }
     }
 
     /// With this program.

@@ -10,32 +10,61 @@ use super::world::by_hand;
 use super::*;
 use crate::events::{ContainerEvent, Happened};
 
-const LABELS: [(&str, &str); 2] = [(names::LABEL_INSTALLATION, "here"), (names::LABEL_INSTANCE_UID, "uid")];
+const LABELS: [(&str, &str); 2] = [
+    (names::LABEL_INSTALLATION, "here"),
+    (names::LABEL_INSTANCE_UID, "uid"),
+];
 
 fn nothing(_: Progress) {}
 
 fn options(name: &str, image: &str, port: Option<u16>) -> ContainerOptions {
-    let labels = LABELS.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    by_hand(name, image, labels, port.map(published).into_iter().collect())
+    let labels = LABELS
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+    by_hand(
+        name,
+        image,
+        labels,
+        port.map(published).into_iter().collect(),
+    )
 }
 
 fn published(port: u16) -> PortOptions {
-    PortOptions { protocol: Protocol::Tcp, container_port: 80, host_ip: "127.0.0.1".to_owned(), host_port: port }
+    PortOptions {
+        protocol: Protocol::Tcp,
+        container_port: 80,
+        host_ip: "127.0.0.1".to_owned(),
+        host_port: port,
+    }
 }
 
 fn existing(id: &str) -> Target {
-    Target::Existing { id: id.to_owned(), name: "web".to_owned() }
+    Target::Existing {
+        id: id.to_owned(),
+        name: "web".to_owned(),
+    }
 }
 
 async fn create(engine: &FakeEngine, options: ContainerOptions) -> Result<String, Error> {
-    match engine.execute(&EngineAction::CreateContainer(Box::new(options)), &nothing).await? {
+    match engine
+        .execute(&EngineAction::CreateContainer(Box::new(options)), &nothing)
+        .await?
+    {
         Done::Container(id) => Ok(id),
         Done::Nothing => panic!("no container"),
     }
 }
 
 async fn start(engine: &FakeEngine, id: &str) -> Result<Done, Error> {
-    engine.execute(&EngineAction::StartContainer { container: existing(id) }, &nothing).await
+    engine
+        .execute(
+            &EngineAction::StartContainer {
+                container: existing(id),
+            },
+            &nothing,
+        )
+        .await
 }
 
 async fn running(engine: &FakeEngine, name: &str, image: &str) -> String {
@@ -57,18 +86,27 @@ fn told(events: &mut BoxStream<'static, EngineEvent>) -> Vec<Happened> {
 }
 
 fn state(engine: &FakeEngine, id: &str) -> ContainerState {
-    engine.containers().into_iter().find(|container| container.id == id).unwrap().state
+    engine
+        .containers()
+        .into_iter()
+        .find(|container| container.id == id)
+        .unwrap()
+        .state
 }
 
 fn exit(engine: &FakeEngine, id: &str) -> (i64, bool) {
     match state(engine, id) {
-        ContainerState::Exited { code, oom_killed, .. } => (code, oom_killed),
+        ContainerState::Exited {
+            code, oom_killed, ..
+        } => (code, oom_killed),
         other => panic!("{other:?} is no end"),
     }
 }
 
 fn kill(signal: &str) -> Happened {
-    Happened::Killed { signal: signal.to_owned() }
+    Happened::Killed {
+        signal: signal.to_owned(),
+    }
 }
 
 fn died(exit_code: i64) -> Happened {
@@ -77,57 +115,111 @@ fn died(exit_code: i64) -> Happened {
 
 #[tokio::test]
 async fn each_end_of_a_container_brings_its_own_events() {
-    let engine = FakeEngine::builder().image("web").present(FakeImage::new("deaf").program(Program::runs().ignoring_stop())).build();
+    let engine = FakeEngine::builder()
+        .image("web")
+        .present(FakeImage::new("deaf").program(Program::runs().ignoring_stop()))
+        .build();
     let mut events = engine.events();
 
     let id = running(&engine, "crashes", "web").await;
     assert_eq!(told(&mut events), [Happened::Created, Happened::Started]);
     engine.crash(&id, 3);
-    assert_eq!((told(&mut events), exit(&engine, &id)), (vec![died(3)], (3, false)));
+    assert_eq!(
+        (told(&mut events), exit(&engine, &id)),
+        (vec![died(3)], (3, false))
+    );
 
     let id = running(&engine, "killed", "web").await;
     told(&mut events);
     engine.kill_by_hand(&id);
-    assert_eq!((told(&mut events), exit(&engine, &id)), (vec![kill("9"), died(137)], (137, false)));
+    assert_eq!(
+        (told(&mut events), exit(&engine, &id)),
+        (vec![kill("9"), died(137)], (137, false))
+    );
 
     let id = running(&engine, "stopped", "web").await;
     told(&mut events);
     engine.stop_by_hand(&id);
-    assert_eq!((told(&mut events), exit(&engine, &id)), (vec![kill("15"), died(143), Happened::Stopped], (143, false)));
+    assert_eq!(
+        (told(&mut events), exit(&engine, &id)),
+        (vec![kill("15"), died(143), Happened::Stopped], (143, false))
+    );
 
     let id = running(&engine, "deaf", "deaf").await;
     told(&mut events);
     engine.stop_by_hand(&id);
-    assert_eq!(told(&mut events), [kill("15"), kill("9"), died(137), Happened::Stopped]);
+    assert_eq!(
+        told(&mut events),
+        [kill("15"), kill("9"), died(137), Happened::Stopped]
+    );
 
     let id = running(&engine, "hungry", "web").await;
     told(&mut events);
     engine.run_out_of_memory(&id);
-    assert_eq!((told(&mut events), exit(&engine, &id)), (vec![Happened::OutOfMemory, died(137)], (137, true)));
+    assert_eq!(
+        (told(&mut events), exit(&engine, &id)),
+        (vec![Happened::OutOfMemory, died(137)], (137, true))
+    );
 
     let id = running(&engine, "removed", "web").await;
     told(&mut events);
     engine.remove_by_hand(&id).unwrap();
-    assert_eq!(told(&mut events), [kill("9"), died(137), Happened::Destroyed]);
+    assert_eq!(
+        told(&mut events),
+        [kill("9"), died(137), Happened::Destroyed]
+    );
 
     let id = running(&engine, "restarted", "web").await;
     told(&mut events);
     engine.restart_by_hand(&id).unwrap();
-    assert_eq!(told(&mut events), [kill("15"), died(143), Happened::Stopped, Happened::Started]);
+    assert_eq!(
+        told(&mut events),
+        [kill("15"), died(143), Happened::Stopped, Happened::Started]
+    );
 
     engine.pause_by_hand(&id);
-    engine.execute(&EngineAction::UnpauseContainer { container: existing(&id) }, &nothing).await.unwrap();
-    engine.update_by_hand(&id, LimitOptions { pids: Some(1), ..LimitOptions::default() });
+    engine
+        .execute(
+            &EngineAction::UnpauseContainer {
+                container: existing(&id),
+            },
+            &nothing,
+        )
+        .await
+        .unwrap();
+    engine.update_by_hand(
+        &id,
+        LimitOptions {
+            pids: Some(1),
+            ..LimitOptions::default()
+        },
+    );
     engine.set_health(&id, Health::Healthy);
-    assert_eq!(told(&mut events), [Happened::Paused, Happened::Unpaused, Happened::Changed, Happened::Health]);
+    assert_eq!(
+        told(&mut events),
+        [
+            Happened::Paused,
+            Happened::Unpaused,
+            Happened::Changed,
+            Happened::Health
+        ]
+    );
 }
 
 #[tokio::test]
 async fn removing_a_stopped_container_tells_only_of_its_removal_and_twice_is_fine() {
     let engine = FakeEngine::builder().image("web").build();
     let id = running(&engine, "web", "web").await;
-    let remove = EngineAction::RemoveContainer { container: existing(&id) };
-    assert!(matches!(engine.execute(&remove, &nothing).await, Err(Error::Refused(_))), "it runs");
+    let remove = EngineAction::RemoveContainer {
+        container: existing(&id),
+    };
+    assert!(
+        matches!(
+            engine.execute(&remove, &nothing).await,
+            Err(Error::Refused(_))
+        ),
+        "it runs"
+    );
     engine.crash(&id, 0);
     let mut events = engine.events();
     assert_eq!(engine.execute(&remove, &nothing).await, Ok(Done::Nothing));
@@ -139,84 +231,171 @@ async fn removing_a_stopped_container_tells_only_of_its_removal_and_twice_is_fin
 async fn a_name_is_taken_once_and_an_image_must_be_there() {
     let engine = FakeEngine::builder().image("web").build();
     create(&engine, options("web", "web", None)).await.unwrap();
-    assert!(matches!(create(&engine, options("web", "web", None)).await, Err(Error::NameTaken(_))));
-    assert!(matches!(create(&engine, options("api", "api", None)).await, Err(Error::NotFound(_))));
+    assert!(matches!(
+        create(&engine, options("web", "web", None)).await,
+        Err(Error::NameTaken(_))
+    ));
+    assert!(matches!(
+        create(&engine, options("api", "api", None)).await,
+        Err(Error::NotFound(_))
+    ));
 }
 
 #[tokio::test]
 async fn a_taken_port_fails_the_start_and_leaves_the_container_created() {
     let engine = FakeEngine::builder().image("web").build();
-    let foreign = engine.run_by_hand("nginx", "web", BTreeMap::new(), BTreeSet::from([published(80)])).unwrap();
-    let id = create(&engine, options("web", "web", Some(80))).await.unwrap();
-    assert!(matches!(start(&engine, &id).await, Err(Error::PortTaken(words)) if words.contains("port is already allocated")));
+    let foreign = engine
+        .run_by_hand(
+            "nginx",
+            "web",
+            BTreeMap::new(),
+            BTreeSet::from([published(80)]),
+        )
+        .unwrap();
+    let id = create(&engine, options("web", "web", Some(80)))
+        .await
+        .unwrap();
+    assert!(
+        matches!(start(&engine, &id).await, Err(Error::PortTaken(words)) if words.contains("port is already allocated"))
+    );
     assert_eq!(state(&engine, &id), ContainerState::Created);
-    assert_eq!(engine.publishers(80).await.unwrap(), [format!("container nginx ({})", &foreign[..12])]);
+    assert_eq!(
+        engine.publishers(80).await.unwrap(),
+        [format!("container nginx ({})", &foreign[..12])]
+    );
 
     engine.remove_by_hand(&foreign).unwrap();
     engine.listen_by_hand(Protocol::Tcp, 80, "sshd (pid 1)");
-    assert!(matches!(start(&engine, &id).await, Err(Error::PortTaken(words)) if words.contains("address already in use")));
-    assert_eq!(engine.publishers(80).await.unwrap(), ["process sshd (pid 1)"]);
+    assert!(
+        matches!(start(&engine, &id).await, Err(Error::PortTaken(words)) if words.contains("address already in use"))
+    );
+    assert_eq!(
+        engine.publishers(80).await.unwrap(),
+        ["process sshd (pid 1)"]
+    );
 
     engine.free_port(Protocol::Tcp, 80);
     start(&engine, &id).await.unwrap();
-    start(&engine, &id).await.expect("starting what runs is fine");
+    start(&engine, &id)
+        .await
+        .expect("starting what runs is fine");
 }
 
 #[tokio::test]
 async fn a_program_may_fail_first_and_run_later() {
-    let engine = FakeEngine::builder().present(FakeImage::new("web").program(Program::exits_first(2, 7))).build();
+    let engine = FakeEngine::builder()
+        .present(FakeImage::new("web").program(Program::exits_first(2, 7)))
+        .build();
     let id = running(&engine, "web", "web").await;
     assert_eq!(exit(&engine, &id), (7, false));
     start(&engine, &id).await.unwrap();
     assert_eq!(exit(&engine, &id), (7, false));
     start(&engine, &id).await.unwrap();
-    assert!(matches!(state(&engine, &id), ContainerState::Running { .. }));
+    assert!(matches!(
+        state(&engine, &id),
+        ContainerState::Running { .. }
+    ));
 }
 
 #[tokio::test]
 async fn a_program_that_cannot_start_leaves_the_container_created() {
-    let engine = FakeEngine::builder().present(FakeImage::new("web").program(Program::refused("no such file"))).build();
+    let engine = FakeEngine::builder()
+        .present(FakeImage::new("web").program(Program::refused("no such file")))
+        .build();
     let id = create(&engine, options("web", "web", None)).await.unwrap();
-    assert_eq!(start(&engine, &id).await, Err(Error::Refused("no such file".to_owned())));
+    assert_eq!(
+        start(&engine, &id).await,
+        Err(Error::Refused("no such file".to_owned()))
+    );
     assert_eq!(state(&engine, &id), ContainerState::Created);
 }
 
 #[tokio::test]
 async fn images_are_pulled_with_progress_or_refused_in_the_registrys_words() {
-    let engine = FakeEngine::builder().pullable(FakeImage::new("web")).denied("secret", "denied").unpullable_for_now("slow", "EOF").build();
-    let pull = |image: &str| EngineAction::PullImage { image: image.to_owned() };
+    let engine = FakeEngine::builder()
+        .pullable(FakeImage::new("web"))
+        .denied("secret", "denied")
+        .unpullable_for_now("slow", "EOF")
+        .build();
+    let pull = |image: &str| EngineAction::PullImage {
+        image: image.to_owned(),
+    };
     let steps = Mutex::new(Vec::new());
-    engine.execute(&pull("web"), &|progress| steps.lock().unwrap().push(progress.current)).await.unwrap();
+    engine
+        .execute(&pull("web"), &|progress| {
+            steps.lock().unwrap().push(progress.current);
+        })
+        .await
+        .unwrap();
     assert_eq!(*steps.lock().unwrap(), [0, 1000]);
-    create(&engine, options("web", "web", None)).await.expect("the image is there");
-    let failed = |message: &str, transient| Err(Error::Pull { message: message.to_owned(), transient });
-    assert_eq!(engine.execute(&pull("secret"), &nothing).await, failed("denied", false));
-    assert_eq!(engine.execute(&pull("slow"), &nothing).await, failed("EOF", true));
+    create(&engine, options("web", "web", None))
+        .await
+        .expect("the image is there");
+    let failed = |message: &str, transient| {
+        Err(Error::Pull {
+            message: message.to_owned(),
+            transient,
+        })
+    };
+    assert_eq!(
+        engine.execute(&pull("secret"), &nothing).await,
+        failed("denied", false)
+    );
+    assert_eq!(
+        engine.execute(&pull("slow"), &nothing).await,
+        failed("EOF", true)
+    );
 }
 
 #[tokio::test]
 async fn networks_and_volumes_are_made_once_and_a_used_network_stays() {
     let engine = FakeEngine::builder().image("web").build();
-    let network = NetworkOptions { name: "net".to_owned(), labels: BTreeMap::new() };
+    let network = NetworkOptions {
+        name: "net".to_owned(),
+        labels: BTreeMap::new(),
+    };
     let make = EngineAction::CreateNetwork(network);
     engine.execute(&make, &nothing).await.unwrap();
     engine.execute(&make, &nothing).await.unwrap();
-    let networks: Vec<Network> = engine.all_networks().into_iter().filter(|network| network.name == "net").collect();
+    let networks: Vec<Network> = engine
+        .all_networks()
+        .into_iter()
+        .filter(|network| network.name == "net")
+        .collect();
     assert_eq!(networks.len(), 1);
-    let id = create(&engine, ContainerOptions { network: "net".to_owned(), ..options("web", "web", None) }).await.unwrap();
+    let id = create(
+        &engine,
+        ContainerOptions {
+            network: "net".to_owned(),
+            ..options("web", "web", None)
+        },
+    )
+    .await
+    .unwrap();
     start(&engine, &id).await.unwrap();
-    let remove = EngineAction::RemoveNetwork { id: networks[0].id.clone(), name: "net".to_owned() };
-    assert!(matches!(engine.execute(&remove, &nothing).await, Err(Error::Failed(_))));
+    let remove = EngineAction::RemoveNetwork {
+        id: networks[0].id.clone(),
+        name: "net".to_owned(),
+    };
+    assert!(matches!(
+        engine.execute(&remove, &nothing).await,
+        Err(Error::Failed(_))
+    ));
     engine.kill_by_hand(&id);
     assert_eq!(engine.execute(&remove, &nothing).await, Ok(Done::Nothing));
-    assert!(matches!(start(&engine, &id).await, Err(Error::NotFound(_))), "its network is gone");
+    assert!(
+        matches!(start(&engine, &id).await, Err(Error::NotFound(_))),
+        "its network is gone"
+    );
 }
 
 #[tokio::test]
 async fn a_foreign_container_tells_nothing_and_is_not_listed() {
     let engine = FakeEngine::builder().image("web").build();
     let mut events = engine.events();
-    let id = engine.run_by_hand("decoy", "web", BTreeMap::new(), BTreeSet::new()).unwrap();
+    let id = engine
+        .run_by_hand("decoy", "web", BTreeMap::new(), BTreeSet::new())
+        .unwrap();
     engine.kill_by_hand(&id);
     assert_eq!(told(&mut events), []);
     assert_eq!(engine.list().await, Ok(Vec::new()));
@@ -227,7 +406,15 @@ async fn a_foreign_container_tells_nothing_and_is_not_listed() {
         volumes: Vec::new(),
         image: "web".to_owned(),
     };
-    assert!(engine.observe(&scope).await.unwrap().containers.contains_key(&id), "it is in the way of the name");
+    assert!(
+        engine
+            .observe(&scope)
+            .await
+            .unwrap()
+            .containers
+            .contains_key(&id),
+        "it is in the way of the name"
+    );
 }
 
 #[tokio::test]
@@ -237,8 +424,14 @@ async fn an_engine_that_is_away_loses_events_and_says_so() {
     let mut events = engine.events();
     assert_eq!(events.next().await, Some(EngineEvent::Connected));
     engine.go_away();
-    assert!(matches!(events.next().await, Some(EngineEvent::Lost { .. })));
-    assert!(matches!(engine.list().await, Err(Error::Unreachable { .. })));
+    assert!(matches!(
+        events.next().await,
+        Some(EngineEvent::Lost { .. })
+    ));
+    assert!(matches!(
+        engine.list().await,
+        Err(Error::Unreachable { .. })
+    ));
     engine.kill_by_hand(&id);
     engine.come_back();
     assert_eq!(events.next().await, Some(EngineEvent::Connected));
@@ -248,9 +441,15 @@ async fn an_engine_that_is_away_loses_events_and_says_so() {
 
 #[tokio::test]
 async fn a_hung_engine_fails_calls_by_their_deadline_without_effect() {
-    let engine = FakeEngine::builder().image("web").deadline(Duration::from_millis(1)).build();
+    let engine = FakeEngine::builder()
+        .image("web")
+        .deadline(Duration::from_millis(1))
+        .build();
     engine.hang();
-    assert!(matches!(create(&engine, options("web", "web", None)).await, Err(Error::Deadline { .. })));
+    assert!(matches!(
+        create(&engine, options("web", "web", None)).await,
+        Err(Error::Deadline { .. })
+    ));
     engine.come_back();
     assert_eq!(engine.containers(), []);
 }
@@ -270,24 +469,45 @@ async fn faults_are_used_up_call_by_call() {
     let engine = FakeEngine::builder().image("web").build();
     engine.fail_next(Call::CreateContainer, 1, &Error::Failed("busy".to_owned()));
     engine.cut_answer_of_next(Call::CreateContainer);
-    assert_eq!(create(&engine, options("web", "web", None)).await, Err(Error::Failed("busy".to_owned())));
+    assert_eq!(
+        create(&engine, options("web", "web", None)).await,
+        Err(Error::Failed("busy".to_owned()))
+    );
     assert_eq!(engine.containers(), []);
-    assert!(create(&engine, options("web", "web", None)).await.unwrap_err().leaves_unknown());
+    assert!(
+        create(&engine, options("web", "web", None))
+            .await
+            .unwrap_err()
+            .leaves_unknown()
+    );
     assert_eq!(engine.containers().len(), 1, "it took effect");
-    assert!(matches!(create(&engine, options("web", "web", None)).await, Err(Error::NameTaken(_))));
+    assert!(matches!(
+        create(&engine, options("web", "web", None)).await,
+        Err(Error::NameTaken(_))
+    ));
     assert_eq!(engine.mutating_calls().len(), 3);
     engine.list().await.unwrap();
-    assert_eq!((engine.mutating_calls().len(), engine.calls().len()), (3, 4));
+    assert_eq!(
+        (engine.mutating_calls().len(), engine.calls().len()),
+        (3, 4)
+    );
 }
 
 #[tokio::test]
 async fn a_held_call_waits_and_others_do_not() {
-    let engine = FakeEngine::builder().image("web").pullable(FakeImage::new("big")).build();
+    let engine = FakeEngine::builder()
+        .image("web")
+        .pullable(FakeImage::new("big"))
+        .build();
     engine.hold(Call::Pull);
-    let pull = EngineAction::PullImage { image: "big".to_owned() };
+    let pull = EngineAction::PullImage {
+        image: "big".to_owned(),
+    };
     let pulling = engine.execute(&pull, &nothing);
     let meanwhile = async {
-        engine.until_calls(|calls| calls.iter().any(|call| call == "pull image big")).await;
+        engine
+            .until_calls(|calls| calls.iter().any(|call| call == "pull image big"))
+            .await;
         running(&engine, "web", "web").await;
         engine.release(Call::Pull);
     };
@@ -320,16 +540,40 @@ async fn lines_are_read_from_the_end_and_followed_until_the_container_ends() {
     for line in ["one", "two", "three"] {
         engine.write_line(&id, line == "two", line);
     }
-    let tail: Vec<LogLine> =
-        engine.logs(&id, LogOptions { tail: Some(2), ..LogOptions::default() }).map(Result::unwrap).collect().await;
-    assert_eq!(tail.iter().map(|line| (line.stderr, line.text.as_str())).collect::<Vec<_>>(), [(true, "two"), (false, "three")]);
-    let mut following = engine.logs(&id, LogOptions { follow: true, tail: Some(0), since: None });
+    let tail: Vec<LogLine> = engine
+        .logs(
+            &id,
+            LogOptions {
+                tail: Some(2),
+                ..LogOptions::default()
+            },
+        )
+        .map(Result::unwrap)
+        .collect()
+        .await;
+    assert_eq!(
+        tail.iter()
+            .map(|line| (line.stderr, line.text.as_str()))
+            .collect::<Vec<_>>(),
+        [(true, "two"), (false, "three")]
+    );
+    let mut following = engine.logs(
+        &id,
+        LogOptions {
+            follow: true,
+            tail: Some(0),
+            since: None,
+        },
+    );
     assert!(futures::FutureExt::now_or_never(following.next()).is_none());
     engine.write_line(&id, false, "four");
     assert_eq!(following.next().await.unwrap().unwrap().text, "four");
     engine.crash(&id, 0);
     assert!(following.next().await.is_none());
-    assert!(matches!(engine.logs("gone", LogOptions::default()).next().await, Some(Err(Error::NotFound(_)))));
+    assert!(matches!(
+        engine.logs("gone", LogOptions::default()).next().await,
+        Some(Err(Error::NotFound(_)))
+    ));
 }
 
 #[tokio::test]

@@ -5,8 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use clos_plan::container::{ContainerOptions, LimitOptions, NetworkOptions, PortOptions, VolumeOptions};
-use clos_plan::observed::{Container, ContainerState, Health, Image, LiveOptions, Network, Observed, Volume};
+use clos_plan::container::{
+    ContainerOptions, LimitOptions, NetworkOptions, PortOptions, VolumeOptions,
+};
+use clos_plan::observed::{
+    Container, ContainerState, Health, Image, LiveOptions, Network, Observed, Volume,
+};
 use clos_resources::container::Protocol;
 use clos_resources::names;
 use jiff::Timestamp;
@@ -46,7 +50,11 @@ pub(super) struct Inhabitant {
 
 impl World {
     pub(super) fn new(clock: Clock) -> Self {
-        let bridge = Network { id: format!("{:064x}", 1), name: "bridge".to_owned(), labels: BTreeMap::new() };
+        let bridge = Network {
+            id: format!("{:064x}", 1),
+            name: "bridge".to_owned(),
+            labels: BTreeMap::new(),
+        };
         Self {
             clock,
             containers: BTreeMap::new(),
@@ -67,21 +75,50 @@ impl World {
                 .values()
                 .map(|container| &container.shown)
                 .filter(|shown| {
-                    shown.name == scope.container_name || shown.labels.get(names::LABEL_INSTANCE_UID) == Some(&scope.instance_uid)
+                    shown.name == scope.container_name
+                        || shown.labels.get(names::LABEL_INSTANCE_UID) == Some(&scope.instance_uid)
                 })
                 .map(|shown| (shown.id.clone(), shown.clone()))
                 .collect(),
-            networks: self.networks.iter().filter(|network| network.name == scope.network_name).cloned().collect(),
-            volumes: scope.volumes.iter().filter_map(|name| self.volumes.get_key_value(name)).map(|(k, v)| (k.clone(), v.clone())).collect(),
+            networks: self
+                .networks
+                .iter()
+                .filter(|network| network.name == scope.network_name)
+                .cloned()
+                .collect(),
+            volumes: scope
+                .volumes
+                .iter()
+                .filter_map(|name| self.volumes.get_key_value(name))
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
             image: self.images.get(&scope.image).map(image),
         }
     }
 
     pub(super) fn list(&self) -> Vec<Listed> {
-        let ours = self.containers.values().filter(|container| container.shown.labels.contains_key(names::LABEL_INSTALLATION));
+        let ours = self.containers.values().filter(|container| {
+            container
+                .shown
+                .labels
+                .contains_key(names::LABEL_INSTALLATION)
+        });
         ours.map(|container| {
-            let label = |name: &str| container.shown.labels.get(name).cloned().unwrap_or_default();
-            let networks: Vec<&str> = container.shown.live.networks.keys().map(String::as_str).collect();
+            let label = |name: &str| {
+                container
+                    .shown
+                    .labels
+                    .get(name)
+                    .cloned()
+                    .unwrap_or_default()
+            };
+            let networks: Vec<&str> = container
+                .shown
+                .live
+                .networks
+                .keys()
+                .map(String::as_str)
+                .collect();
             Listed {
                 instance_uid: label(names::LABEL_INSTANCE_UID),
                 namespace: label(names::LABEL_NAMESPACE),
@@ -102,11 +139,26 @@ impl World {
 
     pub(super) fn publishers(&self, port: u16) -> Vec<String> {
         let containers = self.containers.values().filter(|container| {
-            holds_ports(&container.shown.state) && container.shown.live.ports.iter().any(|published| published.host_port == port)
+            holds_ports(&container.shown.state)
+                && container
+                    .shown
+                    .live
+                    .ports
+                    .iter()
+                    .any(|published| published.host_port == port)
         });
-        let processes = self.listeners.iter().filter(|((_, number), _)| *number == port);
+        let processes = self
+            .listeners
+            .iter()
+            .filter(|((_, number), _)| *number == port);
         containers
-            .map(|container| format!("container {} ({})", container.shown.name, short(&container.shown.id)))
+            .map(|container| {
+                format!(
+                    "container {} ({})",
+                    container.shown.name,
+                    short(&container.shown.id)
+                )
+            })
             .chain(processes.map(|(_, process)| format!("process {process}")))
             .collect()
     }
@@ -117,15 +169,29 @@ impl World {
                 self.images.insert(name.to_owned(), image.clone());
                 Ok(())
             }
-            Some(Pull::Refuses { message, transient }) => Err(Error::Pull { message: message.clone(), transient: *transient }),
-            None => Err(Error::Pull { message: format!("manifest for {name} not found: manifest unknown"), transient: false }),
+            Some(Pull::Refuses { message, transient }) => Err(Error::Pull {
+                message: message.clone(),
+                transient: *transient,
+            }),
+            None => Err(Error::Pull {
+                message: format!("manifest for {name} not found: manifest unknown"),
+                transient: false,
+            }),
         }
     }
 
     pub(super) fn create_network(&mut self, options: &NetworkOptions) -> Result<(), Error> {
-        let installation = |labels: &BTreeMap<String, String>| labels.get(names::LABEL_INSTALLATION).cloned();
-        let there: Vec<&Network> = self.networks.iter().filter(|network| network.name == options.name).collect();
-        if there.iter().any(|network| installation(&network.labels) == installation(&options.labels)) {
+        let installation =
+            |labels: &BTreeMap<String, String>| labels.get(names::LABEL_INSTALLATION).cloned();
+        let there: Vec<&Network> = self
+            .networks
+            .iter()
+            .filter(|network| network.name == options.name)
+            .collect();
+        if there
+            .iter()
+            .any(|network| installation(&network.labels) == installation(&options.labels))
+        {
             return Ok(());
         }
         if let Some(foreign) = there.first() {
@@ -142,34 +208,52 @@ impl World {
     /// As the engine does it, which allows several of one name.
     pub(super) fn add_network(&mut self, options: &NetworkOptions) -> String {
         let id = self.next_id();
-        self.networks.push(Network { id: id.clone(), name: options.name.clone(), labels: options.labels.clone() });
+        self.networks.push(Network {
+            id: id.clone(),
+            name: options.name.clone(),
+            labels: options.labels.clone(),
+        });
         id
     }
 
     pub(super) fn remove_network(&mut self, id: &str) -> Result<(), Error> {
-        let Some(index) = self.networks.iter().position(|network| network.id == id) else { return Ok(()) };
+        let Some(index) = self.networks.iter().position(|network| network.id == id) else {
+            return Ok(());
+        };
         let name = &self.networks[index].name;
         let attached = |container: &&Inhabitant| {
             container.shown.live.networks.contains_key(name) && holds_ports(&container.shown.state)
         };
-        if self.containers.values().any(|container| attached(&container)) {
-            return Err(Error::Failed(format!("error while removing network: network {name} id {id} has active endpoints")));
+        if self
+            .containers
+            .values()
+            .any(|container| attached(&container))
+        {
+            return Err(Error::Failed(format!(
+                "error while removing network: network {name} id {id} has active endpoints"
+            )));
         }
         self.networks.remove(index);
         Ok(())
     }
 
     pub(super) fn create_volume(&mut self, options: &VolumeOptions) {
-        self.volumes.entry(options.name.clone()).or_insert_with(|| Volume {
-            name: options.name.clone(),
-            driver: "local".to_owned(),
-            options: BTreeMap::new(),
-            labels: options.labels.clone(),
-        });
+        self.volumes
+            .entry(options.name.clone())
+            .or_insert_with(|| Volume {
+                name: options.name.clone(),
+                driver: "local".to_owned(),
+                options: BTreeMap::new(),
+                labels: options.labels.clone(),
+            });
     }
 
     pub(super) fn create(&mut self, options: &ContainerOptions) -> Result<String, Error> {
-        if let Some(other) = self.containers.values().find(|container| container.shown.name == options.name) {
+        if let Some(other) = self
+            .containers
+            .values()
+            .find(|container| container.shown.name == options.name)
+        {
             return Err(Error::NameTaken(format!(
                 "Conflict. The container name \"/{}\" is already in use by container \"{}\". You have to remove (or rename) that container to be able to reuse that name.",
                 options.name, other.shown.id
@@ -181,7 +265,10 @@ impl World {
         for mount in options.mounts.values() {
             match mount {
                 clos_plan::container::MountOptions::Volume { name, .. } => {
-                    self.create_volume(&VolumeOptions { name: name.clone(), labels: BTreeMap::new() });
+                    self.create_volume(&VolumeOptions {
+                        name: name.clone(),
+                        labels: BTreeMap::new(),
+                    });
                 }
                 clos_plan::container::MountOptions::Tmpfs { .. } => {}
             }
@@ -208,7 +295,11 @@ impl World {
             image: options.image.clone(),
             logs: Vec::new(),
             program: image.program,
-            health: if image.health_check { Health::Starting } else { Health::None },
+            health: if image.health_check {
+                Health::Starting
+            } else {
+                Health::None
+            },
             starts: 0,
         };
         self.containers.insert(id.clone(), inhabitant);
@@ -221,14 +312,24 @@ impl World {
         match &container.shown.state {
             ContainerState::Running { .. } | ContainerState::Restarting => return Ok(()),
             ContainerState::Paused { .. } => {
-                return Err(Error::Refused("cannot start a paused container, try unpause instead".to_owned()));
+                return Err(Error::Refused(
+                    "cannot start a paused container, try unpause instead".to_owned(),
+                ));
             }
             ContainerState::Removing | ContainerState::Dead => {
-                return Err(Error::Refused("container is marked for removal and cannot be started".to_owned()));
+                return Err(Error::Refused(
+                    "container is marked for removal and cannot be started".to_owned(),
+                ));
             }
             ContainerState::Created | ContainerState::Exited { .. } => {}
         }
-        if let Some(name) = container.shown.live.networks.keys().find(|name| self.networks.iter().all(|network| network.name != **name)) {
+        if let Some(name) = container
+            .shown
+            .live
+            .networks
+            .keys()
+            .find(|name| self.networks.iter().all(|network| network.name != **name))
+        {
             let error = Error::NotFound(format!("network {name} not found"));
             return Err(self.failed_start(id, error));
         }
@@ -242,7 +343,10 @@ impl World {
         let started_at = (self.clock)();
         let container = self.container_mut(id)?;
         container.starts += 1;
-        container.shown.state = ContainerState::Running { started_at, health: container.health };
+        container.shown.state = ContainerState::Running {
+            started_at,
+            health: container.health,
+        };
         let code = match container.program.course {
             Course::Exits { code, starts } if container.starts <= starts => Some(code),
             Course::Exits { .. } | Course::Runs | Course::Refused { .. } => None,
@@ -257,9 +361,19 @@ impl World {
 
     /// As `docker stop`: nothing when it does not run or is gone.
     pub(super) fn stop(&mut self, id: &str, grace: Duration) {
-        let Some(container) = self.containers.get(id).filter(|container| holds_ports(&container.shown.state)) else { return };
-        let term = Happened::Killed { signal: "15".to_owned() };
-        let kill = Happened::Killed { signal: "9".to_owned() };
+        let Some(container) = self
+            .containers
+            .get(id)
+            .filter(|container| holds_ports(&container.shown.state))
+        else {
+            return;
+        };
+        let term = Happened::Killed {
+            signal: "15".to_owned(),
+        };
+        let kill = Happened::Killed {
+            signal: "9".to_owned(),
+        };
         let stop_code = container.program.stop_code.filter(|_| !grace.is_zero());
         let code = stop_code.unwrap_or(137);
         self.end(id, code, false);
@@ -273,7 +387,15 @@ impl World {
     /// As `docker kill --signal KILL`.
     pub(super) fn kill(&mut self, id: &str) {
         self.end(id, 137, false);
-        self.happened(id, [Happened::Killed { signal: "9".to_owned() }, Happened::Died { exit_code: 137 }]);
+        self.happened(
+            id,
+            [
+                Happened::Killed {
+                    signal: "9".to_owned(),
+                },
+                Happened::Died { exit_code: 137 },
+            ],
+        );
     }
 
     /// As its program does it by itself.
@@ -285,7 +407,10 @@ impl World {
     /// As the kernel does it.
     pub(super) fn run_out_of_memory(&mut self, id: &str) {
         self.end(id, 137, true);
-        self.happened(id, [Happened::OutOfMemory, Happened::Died { exit_code: 137 }]);
+        self.happened(
+            id,
+            [Happened::OutOfMemory, Happened::Died { exit_code: 137 }],
+        );
     }
 
     pub(super) fn pause(&mut self, id: &str) {
@@ -300,7 +425,10 @@ impl World {
     pub(super) fn unpause(&mut self, id: &str) -> Result<(), Error> {
         let container = self.container_mut(id)?;
         if let ContainerState::Paused { started_at } = container.shown.state {
-            container.shown.state = ContainerState::Running { started_at, health: container.health };
+            container.shown.state = ContainerState::Running {
+                started_at,
+                health: container.health,
+            };
             self.happened(id, [Happened::Unpaused]);
         }
         Ok(())
@@ -308,7 +436,9 @@ impl World {
 
     /// As `docker rm`, with `--force` or without.
     pub(super) fn remove(&mut self, id: &str, force: bool) -> Result<(), Error> {
-        let Some(container) = self.containers.get(id) else { return Ok(()) };
+        let Some(container) = self.containers.get(id) else {
+            return Ok(());
+        };
         if holds_ports(&container.shown.state) {
             if !force {
                 return Err(Error::Refused(format!(
@@ -354,9 +484,19 @@ impl World {
 
     fn end(&mut self, id: &str, code: i64, oom_killed: bool) {
         let finished_at = (self.clock)();
-        let Some(container) = self.containers.get_mut(id) else { return };
-        if let ContainerState::Running { started_at, .. } | ContainerState::Paused { started_at } = container.shown.state {
-            container.shown.state = ContainerState::Exited { code, oom_killed, error: String::new(), started_at, finished_at };
+        let Some(container) = self.containers.get_mut(id) else {
+            return;
+        };
+        if let ContainerState::Running { started_at, .. } | ContainerState::Paused { started_at } =
+            container.shown.state
+        {
+            container.shown.state = ContainerState::Exited {
+                code,
+                oom_killed,
+                error: String::new(),
+                started_at,
+                finished_at,
+            };
         }
     }
 
@@ -374,10 +514,20 @@ impl World {
     fn port_clash(&self, id: &str) -> Option<String> {
         let container = self.containers.get(id)?;
         for port in &container.shown.live.ports {
-            let PortOptions { protocol, host_ip, host_port, .. } = port;
-            let held = |other: &Inhabitant| other.shown.live.ports.iter().any(|held| clash(held, port));
+            let PortOptions {
+                protocol,
+                host_ip,
+                host_port,
+                ..
+            } = port;
+            let held =
+                |other: &Inhabitant| other.shown.live.ports.iter().any(|held| clash(held, port));
             let of_docker = "driver failed programming external connectivity on endpoint";
-            if self.containers.values().any(|other| other.shown.id != id && holds_ports(&other.shown.state) && held(other)) {
+            if self
+                .containers
+                .values()
+                .any(|other| other.shown.id != id && holds_ports(&other.shown.state) && held(other))
+            {
                 return Some(format!(
                     "{of_docker} {} ({}): Bind for {host_ip}:{host_port} failed: port is already allocated",
                     container.shown.name, id
@@ -396,17 +546,25 @@ impl World {
     }
 
     fn container(&self, id: &str) -> Result<&Inhabitant, Error> {
-        self.containers.get(id).ok_or_else(|| Error::NotFound(format!("No such container: {id}")))
+        self.containers
+            .get(id)
+            .ok_or_else(|| Error::NotFound(format!("No such container: {id}")))
     }
 
     fn container_mut(&mut self, id: &str) -> Result<&mut Inhabitant, Error> {
-        self.containers.get_mut(id).ok_or_else(|| Error::NotFound(format!("No such container: {id}")))
+        self.containers
+            .get_mut(id)
+            .ok_or_else(|| Error::NotFound(format!("No such container: {id}")))
     }
 
     fn happened(&mut self, id: &str, what: impl IntoIterator<Item = Happened>) {
-        let Some(container) = self.containers.get(id) else { return };
+        let Some(container) = self.containers.get(id) else {
+            return;
+        };
         let label = |name: &str| container.shown.labels.get(name).cloned();
-        let Some(installation) = label(names::LABEL_INSTALLATION) else { return };
+        let Some(installation) = label(names::LABEL_INSTALLATION) else {
+            return;
+        };
         for what in what {
             self.outbox.push(EngineEvent::Container(ContainerEvent {
                 installation: installation.clone(),
@@ -422,7 +580,12 @@ impl World {
 }
 
 /// A container as `docker run` by a person makes it: any labels, no network but the default one.
-pub(super) fn by_hand(name: &str, image: &str, labels: BTreeMap<String, String>, ports: BTreeSet<PortOptions>) -> ContainerOptions {
+pub(super) fn by_hand(
+    name: &str,
+    image: &str,
+    labels: BTreeMap<String, String>,
+    ports: BTreeSet<PortOptions>,
+) -> ContainerOptions {
     ContainerOptions {
         name: name.to_owned(),
         image: image.to_owned(),
@@ -467,15 +630,23 @@ fn clash(a: &PortOptions, b: &PortOptions) -> bool {
 
 fn holds_ports(state: &ContainerState) -> bool {
     match state {
-        ContainerState::Running { .. } | ContainerState::Paused { .. } | ContainerState::Restarting => true,
-        ContainerState::Created | ContainerState::Exited { .. } | ContainerState::Removing | ContainerState::Dead => false,
+        ContainerState::Running { .. }
+        | ContainerState::Paused { .. }
+        | ContainerState::Restarting => true,
+        ContainerState::Created
+        | ContainerState::Exited { .. }
+        | ContainerState::Removing
+        | ContainerState::Dead => false,
     }
 }
 
 fn state_word(state: &ContainerState) -> String {
     match state {
         ContainerState::Created => "created".to_owned(),
-        ContainerState::Running { health: Health::None, .. } => "running".to_owned(),
+        ContainerState::Running {
+            health: Health::None,
+            ..
+        } => "running".to_owned(),
         ContainerState::Running { health, .. } => format!("running ({health:?})"),
         ContainerState::Paused { .. } => "paused".to_owned(),
         ContainerState::Restarting => "restarting".to_owned(),

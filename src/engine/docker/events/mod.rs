@@ -54,21 +54,24 @@ pub(super) fn follow(engine: DockerEngine, pace: Pace) -> BoxStream<'static, Eng
         let queue = Arc::new(Queue::default());
         let mut reading = JoinSet::new();
         reading.spawn(keep_reading(engine.clone(), pace, Arc::clone(&queue)));
-        stream::unfold((engine, queue, reading), |(engine, queue, mut reading)| async move {
-            loop {
-                let message = tokio::select! {
-                    message = queue.pop() => message,
-                    // The task has no end but a panic, which is not to be hidden from whoever owns this stream.
-                    ended = reading.join_next() => match ended.and_then(Result::err) {
-                        Some(failure) if failure.is_panic() => std::panic::resume_unwind(failure.into_panic()),
-                        Some(_) | None => return None,
-                    },
-                };
-                if let Some(event) = tell(&engine, message).await {
-                    return Some((event, (engine, queue, reading)));
+        stream::unfold(
+            (engine, queue, reading),
+            |(engine, queue, mut reading)| async move {
+                loop {
+                    let message = tokio::select! {
+                        message = queue.pop() => message,
+                        // The task has no end but a panic, which is not to be hidden from whoever owns this stream.
+                        ended = reading.join_next() => match ended.and_then(Result::err) {
+                            Some(failure) if failure.is_panic() => std::panic::resume_unwind(failure.into_panic()),
+                            Some(_) | None => return None,
+                        },
+                    };
+                    if let Some(event) = tell(&engine, message).await {
+                        return Some((event, (engine, queue, reading)));
+                    }
                 }
-            }
-        })
+            },
+        )
     };
     stream::once(started).flatten().boxed()
 }
@@ -77,11 +80,16 @@ pub(super) fn follow(engine: DockerEngine, pace: Pace) -> BoxStream<'static, Eng
 #[derive(Clone, Debug, PartialEq)]
 enum Message {
     Connected,
-    Lost { reason: String },
+    Lost {
+        reason: String,
+    },
     Overflow,
     Container(ContainerEvent),
     /// A container was taken off a network. The engine says neither by whom nor whose container it is.
-    Disconnected { container: String, at: Timestamp },
+    Disconnected {
+        container: String,
+        at: Timestamp,
+    },
 }
 
 /// Reads, and reconnects, for ever.
@@ -90,7 +98,9 @@ async fn keep_reading(engine: DockerEngine, pace: Pace, queue: Arc<Queue>) {
     loop {
         let began = Instant::now();
         let reason = read(&engine, pace, &queue).await;
-        queue.push(Message::Lost { reason: reason.to_string() });
+        queue.push(Message::Lost {
+            reason: reason.to_string(),
+        });
         if began.elapsed() > pace.longest_pause {
             pause = pace.first_pause;
         }
@@ -115,7 +125,9 @@ async fn read(engine: &DockerEngine, pace: Pace, queue: &Queue) -> Error {
     };
     // From `since` on the engine repeats what happens before it takes the subscription: nothing is missed from here.
     queue.push(Message::Connected);
-    let ends = |events: BoxStream<'static, Result<EventMessage, Error>>| events.map(Some).chain(stream::iter([None]));
+    let ends = |events: BoxStream<'static, Result<EventMessage, Error>>| {
+        events.map(Some).chain(stream::iter([None]))
+    };
     let mut events = stream::select(ends(containers), ends(networks));
     loop {
         match tokio::time::timeout(pace.ping_every, events.next()).await {
@@ -131,7 +143,10 @@ async fn read(engine: &DockerEngine, pace: Pace, queue: &Queue) -> Error {
             }
             Ok(Some(Some(Err(error)))) => return error,
             Ok(Some(None) | None) => {
-                return Error::Interrupted { call: "events".to_owned(), reason: "the engine closed the stream".to_owned() };
+                return Error::Interrupted {
+                    call: "events".to_owned(),
+                    reason: "the engine closed the stream".to_owned(),
+                };
             }
         }
     }
@@ -144,11 +159,20 @@ fn subscribe(
 ) -> Result<BoxStream<'static, Result<EventMessage, Error>>, Error> {
     let call = Call::new("events");
     let words = |values: &Vec<&str>| values.iter().map(|value| (*value).to_owned()).collect();
-    let filters = filters.iter().map(|(key, values)| ((*key).to_owned(), words(values))).collect();
-    let options = EventsOptions { since: Some(since.to_owned()), until: None, filters: Some(filters) };
+    let filters = filters
+        .iter()
+        .map(|(key, values)| ((*key).to_owned(), words(values)))
+        .collect();
+    let options = EventsOptions {
+        since: Some(since.to_owned()),
+        until: None,
+        filters: Some(filters),
+    };
     let address = engine.address.clone();
     let events = engine.client(&call)?.events(Some(options));
-    Ok(events.map(move |event| event.map_err(|error| call.failed(&address, &error))).boxed())
+    Ok(events
+        .map(move |event| event.map_err(|error| call.failed(&address, &error)))
+        .boxed())
 }
 
 /// Health checks flood the stream with `exec_*` events: only what is asked for comes.
@@ -167,7 +191,11 @@ fn container_filters() -> BTreeMap<&'static str, Vec<&'static str>> {
         "rename",
         "health_status",
     ];
-    BTreeMap::from([("type", vec!["container"]), ("event", actions), ("label", vec![names::LABEL_INSTALLATION])])
+    BTreeMap::from([
+        ("type", vec!["container"]),
+        ("event", actions),
+        ("label", vec![names::LABEL_INSTALLATION]),
+    ])
 }
 
 /// Events of networks carry no labels of the container, so they are of all containers.
@@ -178,15 +206,28 @@ fn network_filters() -> BTreeMap<&'static str, Vec<&'static str>> {
 /// The engine's clock, as its `since` takes it, and proof that it answers.
 async fn engine_time(engine: &DockerEngine, pace: Pace) -> Result<String, Error> {
     let call = Call::within("info", pace.ping_deadline);
-    let info = engine.ask(call, |client| async move { client.info().await }).await?;
+    let info = engine
+        .ask(call, |client| async move { client.info().await })
+        .await?;
     let time = info.system_time.unwrap_or_default();
-    let now: Timestamp = time.parse().map_err(|error| Error::Failed(format!("the container engine says that its time is {time:?}: {error}")))?;
-    Ok(format!("{}.{:09}", now.as_second(), now.subsec_nanosecond()))
+    let now: Timestamp = time.parse().map_err(|error| {
+        Error::Failed(format!(
+            "the container engine says that its time is {time:?}: {error}"
+        ))
+    })?;
+    Ok(format!(
+        "{}.{:09}",
+        now.as_second(),
+        now.subsec_nanosecond()
+    ))
 }
 
 async fn ping(engine: &DockerEngine, pace: Pace) -> Result<(), Error> {
     let call = Call::within("ping", pace.ping_deadline);
-    engine.ask(call, |client| async move { client.ping().await }).await.map(drop)
+    engine
+        .ask(call, |client| async move { client.ping().await })
+        .await
+        .map(drop)
 }
 
 /// What the reader is told of a message, if anything.
@@ -199,10 +240,23 @@ async fn tell(engine: &DockerEngine, message: Message) -> Option<EngineEvent> {
         Message::Disconnected { container, at } => {
             // An engine in trouble shows in the stream itself.
             let shown = inspect::container(engine.inspect(&container).await.ok()??);
-            let running = matches!(shown.state, ContainerState::Running { .. } | ContainerState::Paused { .. });
+            let running = matches!(
+                shown.state,
+                ContainerState::Running { .. } | ContainerState::Paused { .. }
+            );
             // Every container that ends leaves its networks, too: that is told already.
-            let installation = shown.labels.get(names::LABEL_INSTALLATION).filter(|_| running)?.clone();
-            Some(EngineEvent::Container(of(installation, |name| shown.labels.get(name).cloned(), shown.id.clone(), Happened::Changed, at)))
+            let installation = shown
+                .labels
+                .get(names::LABEL_INSTALLATION)
+                .filter(|_| running)?
+                .clone();
+            Some(EngineEvent::Container(of(
+                installation,
+                |name| shown.labels.get(name).cloned(),
+                shown.id.clone(),
+                Happened::Changed,
+                at,
+            )))
         }
     }
 }
@@ -211,17 +265,27 @@ async fn tell(engine: &DockerEngine, message: Message) -> Option<EngineEvent> {
 fn understand(event: EventMessage) -> Option<Message> {
     let actor = event.actor?;
     let attributes: BTreeMap<String, String> = actor.attributes.into_iter().flatten().collect();
-    let at = event.time_nano.and_then(|nanos| Timestamp::from_nanosecond(i128::from(nanos)).ok()).unwrap_or_default();
+    let at = event
+        .time_nano
+        .and_then(|nanos| Timestamp::from_nanosecond(i128::from(nanos)).ok())
+        .unwrap_or_default();
     let action = event.action?;
     match event.typ? {
         EventMessageTypeEnum::CONTAINER => {
             let installation = attributes.get(names::LABEL_INSTALLATION)?.clone();
             let what = happened(&action, &attributes)?;
-            Some(Message::Container(of(installation, |name| attributes.get(name).cloned(), actor.id?, what, at)))
+            Some(Message::Container(of(
+                installation,
+                |name| attributes.get(name).cloned(),
+                actor.id?,
+                what,
+                at,
+            )))
         }
-        EventMessageTypeEnum::NETWORK if action == "disconnect" => {
-            Some(Message::Disconnected { container: attributes.get("container")?.clone(), at })
-        }
+        EventMessageTypeEnum::NETWORK if action == "disconnect" => Some(Message::Disconnected {
+            container: attributes.get("container")?.clone(),
+            at,
+        }),
         // Not asked for.
         _ => None,
     }
@@ -231,8 +295,15 @@ fn happened(action: &str, attributes: &BTreeMap<String, String>) -> Option<Happe
     Some(match action {
         "create" => Happened::Created,
         "start" => Happened::Started,
-        "die" => Happened::Died { exit_code: attributes.get("exitCode").and_then(|code| code.parse().ok()).unwrap_or_default() },
-        "kill" => Happened::Killed { signal: attributes.get("signal").cloned().unwrap_or_default() },
+        "die" => Happened::Died {
+            exit_code: attributes
+                .get("exitCode")
+                .and_then(|code| code.parse().ok())
+                .unwrap_or_default(),
+        },
+        "kill" => Happened::Killed {
+            signal: attributes.get("signal").cloned().unwrap_or_default(),
+        },
         "stop" => Happened::Stopped,
         "oom" => Happened::OutOfMemory,
         "pause" => Happened::Paused,
@@ -245,7 +316,13 @@ fn happened(action: &str, attributes: &BTreeMap<String, String>) -> Option<Happe
     })
 }
 
-fn of(installation: String, label: impl Fn(&str) -> Option<String>, id: String, what: Happened, at: Timestamp) -> ContainerEvent {
+fn of(
+    installation: String,
+    label: impl Fn(&str) -> Option<String>,
+    id: String,
+    what: Happened,
+    at: Timestamp,
+) -> ContainerEvent {
     ContainerEvent {
         installation,
         instance_uid: label(names::LABEL_INSTANCE_UID).unwrap_or_default(),
@@ -272,13 +349,17 @@ impl Queue {
             // Nothing that waits matters any more: the reader lists everything once it is connected again.
             Message::Lost { .. } => messages.clear(),
             Message::Container(_) | Message::Disconnected { .. } if messages.len() >= WAITING => {
-                messages.retain(|waiting| matches!(waiting, Message::Lost { .. } | Message::Connected));
+                messages
+                    .retain(|waiting| matches!(waiting, Message::Lost { .. } | Message::Connected));
                 messages.push_back(Message::Overflow);
                 drop(messages);
                 self.arrived.notify_one();
                 return;
             }
-            Message::Container(_) | Message::Disconnected { .. } | Message::Connected | Message::Overflow => {}
+            Message::Container(_)
+            | Message::Disconnected { .. }
+            | Message::Connected
+            | Message::Overflow => {}
         }
         messages.push_back(message);
         drop(messages);
@@ -287,7 +368,12 @@ impl Queue {
 
     async fn pop(&self) -> Message {
         loop {
-            if let Some(message) = self.messages.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
+            if let Some(message) = self
+                .messages
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop_front()
+            {
                 return message;
             }
             self.arrived.notified().await;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::query_parameters::{
-    ListContainersOptions, ListNetworksOptions, ListVolumesOptions, RemoveContainerOptions, RemoveVolumeOptions,
+    ListContainersOptions, ListNetworksOptions, ListVolumesOptions, RemoveContainerOptions,
+    RemoveVolumeOptions,
 };
 use clos_engine::docker::DockerEngine;
 use clos_engine::engine::{Done, Engine, Progress, Scope};
@@ -47,9 +48,21 @@ impl Bench {
         }
         let docker = client(&address);
         image::provide(&docker).await;
-        let installation = format!("clostest-{}-{}", std::process::id(), TESTS.fetch_add(1, Ordering::SeqCst));
-        let bench = Self { engine, docker, address, installation };
-        bench.execute(EngineAction::CreateNetwork(bench.network())).await.unwrap();
+        let installation = format!(
+            "clostest-{}-{}",
+            std::process::id(),
+            TESTS.fetch_add(1, Ordering::SeqCst)
+        );
+        let bench = Self {
+            engine,
+            docker,
+            address,
+            installation,
+        };
+        bench
+            .execute(EngineAction::CreateNetwork(bench.network()))
+            .await
+            .unwrap();
         bench
     }
 
@@ -60,13 +73,19 @@ impl Bench {
 
     /// The test's network.
     pub(crate) fn network(&self) -> NetworkOptions {
-        NetworkOptions { name: self.name("net"), labels: self.labels("net") }
+        NetworkOptions {
+            name: self.name("net"),
+            labels: self.labels("net"),
+        }
     }
 
     /// Labels as clos gives them to a container of this name.
     pub(crate) fn labels(&self, name: &str) -> BTreeMap<String, String> {
         BTreeMap::from([
-            (names::LABEL_INSTALLATION.to_owned(), self.installation.clone()),
+            (
+                names::LABEL_INSTALLATION.to_owned(),
+                self.installation.clone(),
+            ),
             (names::LABEL_INSTANCE_UID.to_owned(), self.name(name)),
             (names::LABEL_NAMESPACE.to_owned(), "default".to_owned()),
             (names::LABEL_INSTANCE.to_owned(), name.to_owned()),
@@ -110,22 +129,35 @@ impl Bench {
     }
 
     pub(crate) async fn create(&self, options: ContainerOptions) -> Result<String, Error> {
-        match self.execute(EngineAction::CreateContainer(Box::new(options))).await? {
+        match self
+            .execute(EngineAction::CreateContainer(Box::new(options)))
+            .await?
+        {
             Done::Container(id) => Ok(id),
             Done::Nothing => panic!("a container was made without an id"),
         }
     }
 
     pub(crate) async fn start(&self, id: &str) -> Result<Done, Error> {
-        self.execute(EngineAction::StartContainer { container: existing(id) }).await
+        self.execute(EngineAction::StartContainer {
+            container: existing(id),
+        })
+        .await
     }
 
     pub(crate) async fn stop(&self, id: &str, grace: Duration) -> Result<Done, Error> {
-        self.execute(EngineAction::StopContainer { container: existing(id), grace }).await
+        self.execute(EngineAction::StopContainer {
+            container: existing(id),
+            grace,
+        })
+        .await
     }
 
     pub(crate) async fn remove(&self, id: &str) -> Result<Done, Error> {
-        self.execute(EngineAction::RemoveContainer { container: existing(id) }).await
+        self.execute(EngineAction::RemoveContainer {
+            container: existing(id),
+        })
+        .await
     }
 
     /// Makes and starts a container.
@@ -137,9 +169,18 @@ impl Bench {
 
     /// Waits until the container's script has said so often that it is ready: before, it would not hear a signal.
     pub(crate) async fn ready(&self, id: &str, times: usize) {
-        let lines = self.engine.logs(id, LogOptions { follow: true, ..LogOptions::default() });
+        let lines = self.engine.logs(
+            id,
+            LogOptions {
+                follow: true,
+                ..LogOptions::default()
+            },
+        );
         let said = lines.take(times).try_collect::<Vec<_>>();
-        let lines = tokio::time::timeout(PATIENCE, said).await.expect("the script says that it is ready").unwrap();
+        let lines = tokio::time::timeout(PATIENCE, said)
+            .await
+            .expect("the script says that it is ready")
+            .unwrap();
         assert_eq!(lines.len(), times, "it ended instead");
     }
 
@@ -150,7 +191,11 @@ impl Bench {
     /// The container of this name as it is now.
     pub(crate) async fn container(&self, name: &str) -> Container {
         let observed = self.observe(name).await;
-        observed.containers.into_values().find(|container| container.name == self.name(name)).expect("the container is there")
+        observed
+            .containers
+            .into_values()
+            .find(|container| container.name == self.name(name))
+            .expect("the container is there")
     }
 
     /// Waits until the container of this name is so.
@@ -164,20 +209,33 @@ impl Bench {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, looking).await.expect("the container comes to be so")
+        tokio::time::timeout(PATIENCE, looking)
+            .await
+            .expect("the container comes to be so")
     }
 
     /// Waits for the end of the container of this name; gives its code and whether it was for memory.
     pub(crate) async fn end(&self, name: &str) -> (i64, bool) {
-        match self.until(name, |container| matches!(container.state, ContainerState::Exited { .. })).await.state {
-            ContainerState::Exited { code, oom_killed, .. } => (code, oom_killed),
+        match self
+            .until(name, |container| {
+                matches!(container.state, ContainerState::Exited { .. })
+            })
+            .await
+            .state
+        {
+            ContainerState::Exited {
+                code, oom_killed, ..
+            } => (code, oom_killed),
             other => panic!("{other:?} is no end"),
         }
     }
 
     /// Subscribes and waits until events arrive.
     pub(crate) async fn events(&self) -> Events {
-        let mut events = Events { stream: self.engine.events(), installation: self.installation.clone() };
+        let mut events = Events {
+            stream: self.engine.events(),
+            installation: self.installation.clone(),
+        };
         assert_eq!(events.next().await, EngineEvent::Connected);
         events
     }
@@ -186,31 +244,67 @@ impl Bench {
 /// Takes everything of the test away, whatever became of it.
 impl Drop for Bench {
     fn drop(&mut self) {
-        let (address, label) = (self.address.clone(), format!("{}={}", names::LABEL_INSTALLATION, self.installation));
+        let (address, label) = (
+            self.address.clone(),
+            format!("{}={}", names::LABEL_INSTALLATION, self.installation),
+        );
         // A thread of its own: the test's runtime may be the one that unwinds.
         let cleaning = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(clean(&client(&address), &label));
         });
         // While unwinding a second panic would hide the first.
         let cleaned = cleaning.join().is_ok();
-        assert!(cleaned || std::thread::panicking(), "things of the test are left over");
+        assert!(
+            cleaned || std::thread::panicking(),
+            "things of the test are left over"
+        );
     }
 }
 
 async fn clean(docker: &Docker, label: &str) {
-    let filters = || Some([("label".to_owned(), vec![label.to_owned()])].into_iter().collect());
-    let containers = ListContainersOptions { all: true, filters: filters(), ..ListContainersOptions::default() };
+    let filters = || {
+        Some(
+            [("label".to_owned(), vec![label.to_owned()])]
+                .into_iter()
+                .collect(),
+        )
+    };
+    let containers = ListContainersOptions {
+        all: true,
+        filters: filters(),
+        ..ListContainersOptions::default()
+    };
     for container in docker.list_containers(Some(containers)).await.unwrap() {
-        let force = RemoveContainerOptions { v: true, force: true, link: false };
-        docker.remove_container(&container.id.unwrap(), Some(force)).await.unwrap();
+        let force = RemoveContainerOptions {
+            v: true,
+            force: true,
+            link: false,
+        };
+        docker
+            .remove_container(&container.id.unwrap(), Some(force))
+            .await
+            .unwrap();
     }
-    for network in docker.list_networks(Some(ListNetworksOptions { filters: filters() })).await.unwrap() {
+    for network in docker
+        .list_networks(Some(ListNetworksOptions { filters: filters() }))
+        .await
+        .unwrap()
+    {
         docker.remove_network(&network.id.unwrap()).await.unwrap();
     }
-    let volumes = docker.list_volumes(Some(ListVolumesOptions { filters: filters() })).await.unwrap();
+    let volumes = docker
+        .list_volumes(Some(ListVolumesOptions { filters: filters() }))
+        .await
+        .unwrap();
     for volume in volumes.volumes.into_iter().flatten() {
-        docker.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await.unwrap();
+        docker
+            .remove_volume(&volume.name, None::<RemoveVolumeOptions>)
+            .await
+            .unwrap();
     }
 }
 
@@ -231,7 +325,9 @@ impl Events {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, reading).await.expect("an event arrives")
+        tokio::time::timeout(PATIENCE, reading)
+            .await
+            .expect("an event arrives")
     }
 
     /// What happens up to and with this.
@@ -248,14 +344,20 @@ impl Events {
 }
 
 pub(crate) fn existing(id: &str) -> Target {
-    Target::Existing { id: id.to_owned(), name: id.to_owned() }
+    Target::Existing {
+        id: id.to_owned(),
+        name: id.to_owned(),
+    }
 }
 
 fn client(address: &str) -> Docker {
     Docker::connect_with_unix(address, 120, bollard::API_DEFAULT_VERSION).unwrap()
 }
 
-#[expect(clippy::disallowed_methods, reason = "which engine to test against is the environment's choice")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "which engine to test against is the environment's choice"
+)]
 fn address() -> String {
     std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned())
 }

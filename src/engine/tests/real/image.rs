@@ -13,7 +13,9 @@ pub(crate) const BUSYBOX: &str = "clos-test/busybox:1";
 /// The same, with a health check that says what a file says.
 pub(crate) const CHECKED: &str = "clos-test/checked:1";
 
-const APPLETS: [&str; 11] = ["sh", "sleep", "echo", "cat", "touch", "tail", "test", "rm", "nslookup", "httpd", "printf"];
+const APPLETS: [&str; 11] = [
+    "sh", "sleep", "echo", "cat", "touch", "tail", "test", "rm", "nslookup", "httpd", "printf",
+];
 const BLOCK: usize = 512;
 
 /// Makes both images, once for all tests of the run.
@@ -21,7 +23,8 @@ pub(crate) async fn provide(docker: &Docker) {
     static MADE: OnceCell<()> = OnceCell::const_new();
     MADE.get_or_init(|| async {
         let command = r#"CMD ["sleep", "1000000"]"#.to_owned();
-        let check = "HEALTHCHECK --interval=200ms --timeout=10s --retries=1 CMD test ! -e /sick".to_owned();
+        let check =
+            "HEALTHCHECK --interval=200ms --timeout=10s --retries=1 CMD test ! -e /sick".to_owned();
         import(docker, BUSYBOX, vec![command.clone()]).await;
         import(docker, CHECKED, vec![command, check]).await;
     })
@@ -38,12 +41,16 @@ async fn import(docker: &Docker, name: &str, changes: Vec<String>) {
         ..CreateImageOptions::default()
     };
     let imported = docker.create_image(Some(options), Some(body_full(archive().into())), None);
-    imported.try_collect::<Vec<_>>().await.expect("the engine imports a tar with busybox");
+    imported
+        .try_collect::<Vec<_>>()
+        .await
+        .expect("the engine imports a tar with busybox");
 }
 
 /// A tar with `/bin/busybox` and its applets.
 fn archive() -> Vec<u8> {
-    let busybox = fs::read("/bin/busybox").expect("the tests need /bin/busybox: apt-get install busybox-static");
+    let busybox = fs::read("/bin/busybox")
+        .expect("the tests need /bin/busybox: apt-get install busybox-static");
     let mut tar = Vec::new();
     entry(&mut tar, "bin/", b'5', "", &[]);
     entry(&mut tar, "tmp/", b'5', "", &[]);
@@ -58,7 +65,8 @@ fn archive() -> Vec<u8> {
 /// One entry in the format that every tar reads: a header of 512 bytes, then the content, padded.
 fn entry(tar: &mut Vec<u8>, name: &str, kind: u8, link: &str, content: &[u8]) {
     let mut header = [0_u8; BLOCK];
-    let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
+    let mut put =
+        |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
     put(0, name);
     put(100, "0000755\0");
     put(108, "0000000\0");

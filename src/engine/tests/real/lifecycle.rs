@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bollard::models::ContainerCreateBody;
-use bollard::query_parameters::{CreateContainerOptions, KillContainerOptions, RemoveContainerOptions, StopContainerOptions};
+use bollard::query_parameters::{
+    CreateContainerOptions, KillContainerOptions, RemoveContainerOptions, StopContainerOptions,
+};
 use clos_engine::engine::{Done, Engine};
 use clos_engine::error::Error;
 use clos_engine::events::Happened;
@@ -22,7 +24,9 @@ fn died(exit_code: i64) -> Happened {
 }
 
 fn kill(signal: &str) -> Happened {
-    Happened::Killed { signal: signal.to_owned() }
+    Happened::Killed {
+        signal: signal.to_owned(),
+    }
 }
 
 #[tokio::test]
@@ -33,29 +37,60 @@ async fn a_container_is_made_started_stopped_and_removed() {
 
     let id = bench.create(bench.options("web", FOREVER)).await.unwrap();
     let made = bench.container("web").await;
-    assert_eq!((made.id.as_str(), &made.state, &made.labels), (id.as_str(), &ContainerState::Created, &bench.labels("web")));
+    assert_eq!(
+        (made.id.as_str(), &made.state, &made.labels),
+        (id.as_str(), &ContainerState::Created, &bench.labels("web"))
+    );
 
     bench.start(&id).await.unwrap();
     bench.ready(&id, 1).await;
-    assert_eq!(bench.start(&id).await, Ok(Done::Nothing), "starting what runs is fine");
+    assert_eq!(
+        bench.start(&id).await,
+        Ok(Done::Nothing),
+        "starting what runs is fine"
+    );
     let running = bench.container("web").await;
-    assert!(matches!(running.state, ContainerState::Running { started_at, health: Health::None } if started_at >= made.created_at));
-    assert!(matches!(bench.remove(&id).await, Err(Error::Refused(_))), "it runs");
+    assert!(
+        matches!(running.state, ContainerState::Running { started_at, health: Health::None } if started_at >= made.created_at)
+    );
+    assert!(
+        matches!(bench.remove(&id).await, Err(Error::Refused(_))),
+        "it runs"
+    );
 
     bench.stop(&id, Duration::from_secs(10)).await.unwrap();
-    assert_eq!(bench.stop(&id, Duration::from_secs(10)).await, Ok(Done::Nothing), "stopping what does not run is fine");
+    assert_eq!(
+        bench.stop(&id, Duration::from_secs(10)).await,
+        Ok(Done::Nothing),
+        "stopping what does not run is fine"
+    );
     assert_eq!(bench.end("web").await, (143, false));
 
     bench.remove(&id).await.unwrap();
-    assert_eq!(bench.remove(&id).await, Ok(Done::Nothing), "removing what is gone is fine");
-    assert_eq!(bench.stop(&id, Duration::ZERO).await, Ok(Done::Nothing), "stopping what is gone is fine");
+    assert_eq!(
+        bench.remove(&id).await,
+        Ok(Done::Nothing),
+        "removing what is gone is fine"
+    );
+    assert_eq!(
+        bench.stop(&id, Duration::ZERO).await,
+        Ok(Done::Nothing),
+        "stopping what is gone is fine"
+    );
     assert!(matches!(bench.start(&id).await, Err(Error::NotFound(_))));
     assert_eq!(bench.observe("web").await.containers, BTreeMap::new());
 
     let mut happened = events.up_to(&Happened::Destroyed).await;
     // The engine tells these two in either order.
     happened[3..5].sort_by_key(|what| *what == Happened::Stopped);
-    let expected = [Happened::Created, Happened::Started, kill("15"), died(143), Happened::Stopped, Happened::Destroyed];
+    let expected = [
+        Happened::Created,
+        Happened::Started,
+        kill("15"),
+        died(143),
+        Happened::Stopped,
+        Happened::Destroyed,
+    ];
     assert_eq!(happened, expected);
 }
 
@@ -65,7 +100,10 @@ async fn an_end_of_its_own_is_only_died_with_the_code() {
     let mut events = bench.events().await;
     bench.run(bench.options("job", "exit 7")).await;
     assert_eq!(bench.end("job").await, (7, false));
-    assert_eq!(events.up_to(&died(7)).await, [Happened::Created, Happened::Started, died(7)]);
+    assert_eq!(
+        events.up_to(&died(7)).await,
+        [Happened::Created, Happened::Started, died(7)]
+    );
     bench.run(bench.options("done", "exit 0")).await;
     assert_eq!(bench.end("done").await, (0, false));
 }
@@ -78,39 +116,84 @@ async fn what_people_do_by_hand_is_told() {
     events.up_to(&Happened::Started).await;
     bench.ready(&id, 1).await;
 
-    let signal = KillContainerOptions { signal: "KILL".to_owned() };
-    bench.docker.kill_container(&id, Some(signal)).await.unwrap();
+    let signal = KillContainerOptions {
+        signal: "KILL".to_owned(),
+    };
+    bench
+        .docker
+        .kill_container(&id, Some(signal))
+        .await
+        .unwrap();
     assert_eq!(events.up_to(&died(137)).await, [kill("9"), died(137)]);
     assert_eq!(bench.end("web").await, (137, false));
 
     bench.start(&id).await.unwrap();
     events.up_to(&Happened::Started).await;
     bench.ready(&id, 2).await;
-    bench.docker.stop_container(&id, None::<StopContainerOptions>).await.unwrap();
+    bench
+        .docker
+        .stop_container(&id, None::<StopContainerOptions>)
+        .await
+        .unwrap();
     let happened = events.up_to(&died(143)).await;
     assert_eq!(happened.first(), Some(&kill("15")));
 
     bench.start(&id).await.unwrap();
     events.up_to(&Happened::Started).await;
     bench.docker.pause_container(&id).await.unwrap();
-    assert!(matches!(bench.container("web").await.state, ContainerState::Paused { .. }));
-    bench.execute(EngineAction::UnpauseContainer { container: existing(&id) }).await.unwrap();
-    let again = bench.execute(EngineAction::UnpauseContainer { container: existing(&id) }).await;
-    assert_eq!(again, Ok(Done::Nothing), "thawing what is not frozen is fine");
-    assert_eq!(events.up_to(&Happened::Unpaused).await, [Happened::Paused, Happened::Unpaused]);
+    assert!(matches!(
+        bench.container("web").await.state,
+        ContainerState::Paused { .. }
+    ));
+    bench
+        .execute(EngineAction::UnpauseContainer {
+            container: existing(&id),
+        })
+        .await
+        .unwrap();
+    let again = bench
+        .execute(EngineAction::UnpauseContainer {
+            container: existing(&id),
+        })
+        .await;
+    assert_eq!(
+        again,
+        Ok(Done::Nothing),
+        "thawing what is not frozen is fine"
+    );
+    assert_eq!(
+        events.up_to(&Happened::Unpaused).await,
+        [Happened::Paused, Happened::Unpaused]
+    );
 
-    let force = RemoveContainerOptions { force: true, ..RemoveContainerOptions::default() };
-    bench.docker.remove_container(&id, Some(force)).await.unwrap();
-    assert_eq!(events.up_to(&Happened::Destroyed).await, [kill("9"), died(137), Happened::Destroyed]);
+    let force = RemoveContainerOptions {
+        force: true,
+        ..RemoveContainerOptions::default()
+    };
+    bench
+        .docker
+        .remove_container(&id, Some(force))
+        .await
+        .unwrap();
+    assert_eq!(
+        events.up_to(&Happened::Destroyed).await,
+        [kill("9"), died(137), Happened::Destroyed]
+    );
 }
 
 #[tokio::test]
 async fn a_program_that_ignores_the_stop_is_killed_after_its_grace_period_and_not_before() {
     let bench = Bench::new().await;
-    let id = bench.run(bench.options("deaf", "trap '' TERM; while :; do sleep 0.1; done")).await;
+    let id = bench
+        .run(bench.options("deaf", "trap '' TERM; while :; do sleep 0.1; done"))
+        .await;
     let began = Instant::now();
     bench.stop(&id, Duration::from_millis(1500)).await.unwrap();
-    assert!(began.elapsed() >= Duration::from_millis(1500), "the grace period was cut short: {:?}", began.elapsed());
+    assert!(
+        began.elapsed() >= Duration::from_millis(1500),
+        "the grace period was cut short: {:?}",
+        began.elapsed()
+    );
     assert_eq!(bench.end("deaf").await, (137, false));
 }
 
@@ -118,7 +201,10 @@ async fn a_program_that_ignores_the_stop_is_killed_after_its_grace_period_and_no
 async fn the_stop_signal_is_the_one_asked_for() {
     let bench = Bench::new().await;
     let script = "trap 'exit 31' USR1; echo ready; while :; do sleep 0.1; done";
-    let options = ContainerOptions { stop_signal: Some("SIGUSR1".to_owned()), ..bench.options("web", script) };
+    let options = ContainerOptions {
+        stop_signal: Some("SIGUSR1".to_owned()),
+        ..bench.options("web", script)
+    };
     let id = bench.run(options).await;
     bench.ready(&id, 1).await;
     bench.stop(&id, Duration::from_secs(30)).await.unwrap();
@@ -128,40 +214,100 @@ async fn the_stop_signal_is_the_one_asked_for() {
 #[tokio::test]
 async fn a_taken_name_is_a_conflict_that_touches_nothing() {
     let bench = Bench::new().await;
-    let name = CreateContainerOptions { name: Some(bench.name("web")), ..CreateContainerOptions::default() };
-    let labels = [(clos_resources::names::LABEL_INSTALLATION.to_owned(), bench.installation.clone())].into_iter().collect();
-    let body = ContainerCreateBody { image: Some(image::BUSYBOX.to_owned()), labels: Some(labels), ..ContainerCreateBody::default() };
-    let foreign = bench.docker.create_container(Some(name), body).await.unwrap().id;
+    let name = CreateContainerOptions {
+        name: Some(bench.name("web")),
+        ..CreateContainerOptions::default()
+    };
+    let labels = [(
+        clos_resources::names::LABEL_INSTALLATION.to_owned(),
+        bench.installation.clone(),
+    )]
+    .into_iter()
+    .collect();
+    let body = ContainerCreateBody {
+        image: Some(image::BUSYBOX.to_owned()),
+        labels: Some(labels),
+        ..ContainerCreateBody::default()
+    };
+    let foreign = bench
+        .docker
+        .create_container(Some(name), body)
+        .await
+        .unwrap()
+        .id;
     bench.docker.start_container(&foreign, None).await.unwrap();
 
     let refused = bench.create(bench.options("web", FOREVER)).await;
-    assert!(matches!(&refused, Err(Error::NameTaken(words)) if words.contains(&foreign)), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(Error::NameTaken(words)) if words.contains(&foreign)),
+        "{refused:?}"
+    );
     let observed = bench.observe("web").await;
-    assert_eq!(observed.containers.keys().collect::<Vec<_>>(), [&foreign], "what is in the way is seen");
-    assert!(matches!(observed.containers[&foreign].state, ContainerState::Running { .. }));
+    assert_eq!(
+        observed.containers.keys().collect::<Vec<_>>(),
+        [&foreign],
+        "what is in the way is seen"
+    );
+    assert!(matches!(
+        observed.containers[&foreign].state,
+        ContainerState::Running { .. }
+    ));
 }
 
 #[tokio::test]
 async fn every_container_of_an_instance_is_seen_whatever_its_name() {
     let bench = Bench::new().await;
-    let renamed = ContainerOptions { name: bench.name("other"), ..bench.options("web", FOREVER) };
+    let renamed = ContainerOptions {
+        name: bench.name("other"),
+        ..bench.options("web", FOREVER)
+    };
     let first = bench.create(bench.options("web", FOREVER)).await.unwrap();
     let second = bench.create(renamed).await.unwrap();
     let decoy = bench.create(bench.options("decoy", FOREVER)).await.unwrap();
     let seen = bench.observe("web").await.containers;
-    assert!(seen.contains_key(&first) && seen.contains_key(&second) && !seen.contains_key(&decoy), "{:?}", seen.keys());
+    assert!(
+        seen.contains_key(&first) && seen.contains_key(&second) && !seen.contains_key(&decoy),
+        "{:?}",
+        seen.keys()
+    );
 }
 
 #[tokio::test]
 async fn an_image_that_is_not_there_is_not_found_and_its_pull_says_why() {
     let bench = Bench::new().await;
-    let options = ContainerOptions { image: "clos-test/nowhere:1".to_owned(), ..bench.options("web", FOREVER) };
+    let options = ContainerOptions {
+        image: "clos-test/nowhere:1".to_owned(),
+        ..bench.options("web", FOREVER)
+    };
     let refused = bench.create(options).await;
-    assert!(matches!(&refused, Err(Error::NotFound(words)) if words.contains("No such image")), "{refused:?}");
-    let pulled = bench.execute(EngineAction::PullImage { image: "127.0.0.1:1/nowhere:1".to_owned() }).await;
-    assert!(matches!(&pulled, Err(Error::Pull { transient: true, message }) if message.contains("refused")), "{pulled:?}");
-    let pulled = bench.execute(EngineAction::PullImage { image: "Not A Name".to_owned() }).await;
-    assert!(matches!(&pulled, Err(Error::Pull { transient: false, .. })), "{pulled:?}");
+    assert!(
+        matches!(&refused, Err(Error::NotFound(words)) if words.contains("No such image")),
+        "{refused:?}"
+    );
+    let pulled = bench
+        .execute(EngineAction::PullImage {
+            image: "127.0.0.1:1/nowhere:1".to_owned(),
+        })
+        .await;
+    assert!(
+        matches!(&pulled, Err(Error::Pull { transient: true, message }) if message.contains("refused")),
+        "{pulled:?}"
+    );
+    let pulled = bench
+        .execute(EngineAction::PullImage {
+            image: "Not A Name".to_owned(),
+        })
+        .await;
+    assert!(
+        matches!(
+            &pulled,
+            Err(Error::Pull {
+                transient: false,
+                ..
+            })
+        ),
+        "{pulled:?}"
+    );
 }
 
 #[tokio::test]
@@ -171,7 +317,10 @@ async fn a_command_that_does_not_exist_is_refused_and_leaves_the_container_creat
     options.command = vec!["/no/such/command".to_owned()];
     let id = bench.create(options).await.unwrap();
     let refused = bench.start(&id).await;
-    assert!(matches!(&refused, Err(Error::Refused(words)) if words.contains("/no/such/command")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(Error::Refused(words)) if words.contains("/no/such/command")),
+        "{refused:?}"
+    );
     assert_eq!(bench.container("web").await.state, ContainerState::Created);
 }
 
@@ -179,7 +328,10 @@ async fn a_command_that_does_not_exist_is_refused_and_leaves_the_container_creat
 async fn a_container_killed_for_memory_says_so() {
     let bench = Bench::new().await;
     let mut options = bench.options("hungry", "tail /dev/zero");
-    options.limits = LimitOptions { memory: Some(16 << 20), ..LimitOptions::default() };
+    options.limits = LimitOptions {
+        memory: Some(16 << 20),
+        ..LimitOptions::default()
+    };
     options.command = ["tail", "/dev/zero"].map(str::to_owned).to_vec();
     let mut events = bench.events().await;
     bench.run(options).await;
@@ -192,20 +344,38 @@ async fn the_images_facts_and_its_own_health_check_are_seen() {
     let bench = Bench::new().await;
     let info = bench.engine.info().await.unwrap();
     let plain = bench.observe("web").await.image.unwrap();
-    assert_eq!((&plain.architecture, &plain.operating_system), (&info.engine.architecture, &info.engine.operating_system));
-    assert!(!plain.has_health_check && plain.id.starts_with("sha256:"), "{plain:?}");
+    assert_eq!(
+        (&plain.architecture, &plain.operating_system),
+        (&info.engine.architecture, &info.engine.operating_system)
+    );
+    assert!(
+        !plain.has_health_check && plain.id.starts_with("sha256:"),
+        "{plain:?}"
+    );
 
     let mut scope = bench.scope("web");
     scope.image = image::CHECKED.to_owned();
-    assert!(bench.engine.observe(&scope).await.unwrap().image.unwrap().has_health_check);
+    assert!(
+        bench
+            .engine
+            .observe(&scope)
+            .await
+            .unwrap()
+            .image
+            .unwrap()
+            .has_health_check
+    );
 
     let mut events = bench.events().await;
     let script = "sleep 1; until test -e /sick; do sleep 0.1; done; sleep 1000";
-    bench.run(ContainerOptions { image: scope.image, ..bench.options("web", script) }).await;
+    bench
+        .run(ContainerOptions {
+            image: scope.image,
+            ..bench.options("web", script)
+        })
+        .await;
     events.up_to(&Happened::Health).await;
-    let healthy = |health| move |container: &Container| {
-        matches!(container.state, ContainerState::Running { health: said, .. } if said == health)
-    };
+    let healthy = |health| move |container: &Container| matches!(container.state, ContainerState::Running { health: said, .. } if said == health);
     bench.until("web", healthy(Health::Healthy)).await;
 }
 
@@ -214,8 +384,16 @@ async fn the_engine_says_what_it_is() {
     let bench = Bench::new().await;
     let info = bench.engine.info().await.unwrap();
     assert_eq!(info.engine.name, "Docker");
-    assert!(!info.engine.version.is_empty() && info.engine.api_version.starts_with("1."), "{info:?}");
-    assert!(info.capacity.cpu.units() >= 1 && info.capacity.memory.units() > 1 << 20 && !info.hostname.is_empty(), "{info:?}");
+    assert!(
+        !info.engine.version.is_empty() && info.engine.api_version.starts_with("1."),
+        "{info:?}"
+    );
+    assert!(
+        info.capacity.cpu.units() >= 1
+            && info.capacity.memory.units() > 1 << 20
+            && !info.hostname.is_empty(),
+        "{info:?}"
+    );
 }
 
 #[tokio::test]
@@ -227,8 +405,14 @@ async fn a_line_of_the_list_changes_when_the_container_does() {
         listed.into_iter().find(|line| line.id == id).unwrap()
     };
     let first = line().await;
-    assert_eq!((&first.installation, &first.instance_uid), (&bench.installation, &bench.name("web")));
-    assert_eq!((first.namespace.as_str(), first.instance.as_str()), ("default", "web"));
+    assert_eq!(
+        (&first.installation, &first.instance_uid),
+        (&bench.installation, &bench.name("web"))
+    );
+    assert_eq!(
+        (first.namespace.as_str(), first.instance.as_str()),
+        ("default", "web")
+    );
     assert_eq!(line().await, first);
     bench.stop(&id, Duration::ZERO).await.unwrap();
     assert_ne!(line().await, first);

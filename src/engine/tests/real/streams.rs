@@ -18,28 +18,58 @@ use crate::bench::Bench;
 
 async fn lines(bench: &Bench, id: &str, options: LogOptions) -> Vec<LogLine> {
     let read = bench.engine.logs(id, options).map(Result::unwrap).collect();
-    tokio::time::timeout(Duration::from_mins(1), read).await.expect("the lines end")
+    tokio::time::timeout(Duration::from_mins(1), read)
+        .await
+        .expect("the lines end")
 }
 
 fn texts(lines: &[LogLine]) -> Vec<(bool, &str)> {
-    lines.iter().map(|line| (line.stderr, line.text.as_str())).collect()
+    lines
+        .iter()
+        .map(|line| (line.stderr, line.text.as_str()))
+        .collect()
 }
 
 #[tokio::test]
 async fn lines_are_read_whole_in_order_and_with_their_times() {
     let bench = Bench::new().await;
     let long = "x".repeat(40_000);
-    let script = "echo one; sleep 0.2; echo two >&2; sleep 0.2; printf '%040000d\\n' 0; printf three";
+    let script =
+        "echo one; sleep 0.2; echo two >&2; sleep 0.2; printf '%040000d\\n' 0; printf three";
     let id = bench.run(bench.options("web", script)).await;
     bench.end("web").await;
     let all = lines(&bench, &id, LogOptions::default()).await;
     let zeros = long.replace('x', "0");
-    assert_eq!(texts(&all), [(false, "one"), (true, "two"), (false, zeros.as_str()), (false, "three")]);
+    assert_eq!(
+        texts(&all),
+        [
+            (false, "one"),
+            (true, "two"),
+            (false, zeros.as_str()),
+            (false, "three")
+        ]
+    );
     assert!(all.iter().all(|line| line.at.is_some()) && all.is_sorted_by_key(|line| line.at));
 
-    let tail = lines(&bench, &id, LogOptions { tail: Some(1), ..LogOptions::default() }).await;
+    let tail = lines(
+        &bench,
+        &id,
+        LogOptions {
+            tail: Some(1),
+            ..LogOptions::default()
+        },
+    )
+    .await;
     assert_eq!(texts(&tail), [(false, "three")]);
-    let since = lines(&bench, &id, LogOptions { since: all[1].at, ..LogOptions::default() }).await;
+    let since = lines(
+        &bench,
+        &id,
+        LogOptions {
+            since: all[1].at,
+            ..LogOptions::default()
+        },
+    )
+    .await;
     assert_eq!(since, all[2..]);
 }
 
@@ -48,7 +78,13 @@ async fn following_gives_lines_as_they_come_and_ends_with_the_container() {
     let bench = Bench::new().await;
     let script = "echo first; until test -e /go; do sleep 0.1; done; echo second";
     let id = bench.run(bench.options("web", script)).await;
-    let mut following = bench.engine.logs(&id, LogOptions { follow: true, ..LogOptions::default() });
+    let mut following = bench.engine.logs(
+        &id,
+        LogOptions {
+            follow: true,
+            ..LogOptions::default()
+        },
+    );
     assert_eq!(following.next().await.unwrap().unwrap().text, "first");
     touch(&bench, &id).await;
     assert_eq!(following.next().await.unwrap().unwrap().text, "second");
@@ -61,13 +97,27 @@ async fn touch(bench: &Bench, id: &str) {
         ..bollard::models::ExecConfig::default()
     };
     let exec = bench.docker.create_exec(id, command).await.unwrap();
-    bench.docker.start_exec(&exec.id, Some(bollard::exec::StartExecOptions { detach: true, ..Default::default() })).await.unwrap();
+    bench
+        .docker
+        .start_exec(
+            &exec.id,
+            Some(bollard::exec::StartExecOptions {
+                detach: true,
+                ..Default::default()
+            }),
+        )
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
 async fn lines_of_a_container_that_is_not_there_are_not_found() {
     let bench = Bench::new().await;
-    let read = bench.engine.logs("clostest-nowhere", LogOptions::default()).next().await;
+    let read = bench
+        .engine
+        .logs("clostest-nowhere", LogOptions::default())
+        .next()
+        .await;
     assert!(matches!(read, Some(Err(Error::NotFound(_)))), "{read:?}");
 }
 
@@ -101,7 +151,12 @@ impl Proxy {
                 });
             }
         });
-        Self { path, cut, _folder: folder, _passing: passing }
+        Self {
+            path,
+            cut,
+            _folder: folder,
+            _passing: passing,
+        }
     }
 
     /// Breaks every connection there is; new ones are passed on.
@@ -117,7 +172,10 @@ async fn a_broken_event_stream_says_so_and_goes_on() {
     let engine = DockerEngine::connect(&format!("unix://{}", proxy.path.display())).unwrap();
     let mut events = engine.events();
     let mut next = async || loop {
-        let event = tokio::time::timeout(Duration::from_mins(1), events.next()).await.expect("an event arrives").unwrap();
+        let event = tokio::time::timeout(Duration::from_mins(1), events.next())
+            .await
+            .expect("an event arrives")
+            .unwrap();
         match event {
             EngineEvent::Container(event) if event.installation != bench.installation => {}
             event => return event,
@@ -125,9 +183,15 @@ async fn a_broken_event_stream_says_so_and_goes_on() {
     };
     assert_eq!(next().await, EngineEvent::Connected);
     for round in 0..3 {
-        let id = bench.create(bench.options(&format!("web-{round}"), "exit 0")).await.unwrap();
+        let id = bench
+            .create(bench.options(&format!("web-{round}"), "exit 0"))
+            .await
+            .unwrap();
         let created = next().await;
-        assert!(matches!(&created, EngineEvent::Container(event) if event.what == Happened::Created && event.id == id), "{created:?}");
+        assert!(
+            matches!(&created, EngineEvent::Container(event) if event.what == Happened::Created && event.id == id),
+            "{created:?}"
+        );
         proxy.cut();
         assert!(matches!(next().await, EngineEvent::Lost { .. }));
         assert_eq!(next().await, EngineEvent::Connected);
