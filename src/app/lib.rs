@@ -2,10 +2,12 @@
 //! and every task has its place in one task set. What the parts do is their crates' business; the command line is not here.
 //!
 //! In reading order: [`config`] is what a server can be told; [`mod@serve`] makes and runs it, over `parts` (what is made once,
-//! with `credentials` and `listen`), `tasks`, `source`, `readiness` and `upkeep`; [`notice`] is what it tells whoever started it.
+//! with `credentials` and `listen`), `tasks`, `source`, `readiness` and `upkeep`; [`notice`] is what it tells whoever started it, [`error`] why it
+//! did not start.
 
 pub mod config;
 mod credentials;
+pub mod error;
 mod listen;
 pub mod notice;
 mod parts;
@@ -16,5 +18,6 @@ mod tasks;
 mod upkeep;
 
 pub use config::Config;
+pub use error::ServeError;
 pub use notice::Notice;
-pub use serve::{ServeError, serve};
+pub use serve::serve;

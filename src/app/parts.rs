@@ -23,10 +23,10 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::credentials::Credentials;
+use crate::error::ServeError;
 use crate::listen::bind;
 use crate::notice::Notice;
 use crate::readiness::Readiness;
-use crate::serve::ServeError;
 
 /// The parts that tasks share.
 pub(crate) struct Parts {

@@ -1,13 +1,11 @@
 //! One standalone server: made in one order, run as one task set, and stopped in the reverse order. What is made once is in `parts`,
 //! what the parts do is in their crates.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
-use clos_apiserver::{Limits, StartError};
+use clos_apiserver::Limits;
 use clos_audit::Sink;
 use clos_auth::Identity;
-use clos_store::OpenError;
 use clos_telemetry::Chain;
 use futures::FutureExt;
 use jiff::Timestamp;
@@ -15,8 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::credentials::CredentialsError;
-use crate::listen::ListenError;
+use crate::error::ServeError;
 use crate::notice::Notice;
 use crate::parts::{Front, Parts};
 use crate::source::add_source;
@@ -27,53 +24,6 @@ use crate::upkeep;
 const AUDIT_FILE_BYTES: u64 = 64 << 20;
 /// So many full audit files are kept.
 const AUDIT_FILES: usize = 4;
-
-/// Why a server did not start, or ended though nobody asked it to.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The engine does not answer.
-    #[error("{source}. Start Docker, or set --engine or DOCKER_HOST")]
-    Engine {
-        /// What the engine's address answered; its text is the sentence's beginning.
-        source: clos_engine::Error,
-    },
-    /// The port.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// A folder of YAML does not exist or is none.
-    #[error("{} is not a folder that can be read; give --dir a folder of YAML", folder.display())]
-    Folder {
-        /// The folder.
-        folder: PathBuf,
-        /// What the system says.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The data directory.
-    #[error(transparent)]
-    Store(#[from] OpenError),
-    /// Certificates and the kubeconfig.
-    #[error(transparent)]
-    Credentials(#[from] CredentialsError),
-    /// The API.
-    #[error("the API could not be set up")]
-    Api(#[source] StartError),
-    /// The API was set up and does not answer.
-    #[error("the API does not answer")]
-    OwnClient(#[source] kube::Error),
-    /// A part ended.
-    #[error("{part} ended without being asked to")]
-    Ended {
-        /// Which.
-        part: &'static str,
-        /// Why, when it said so.
-        #[source]
-        source: Option<Box<dyn std::error::Error + Send + Sync>>,
-    },
-    /// A part panicked.
-    #[error("a part of the server panicked")]
-    Panicked(#[source] tokio::task::JoinError),
-}
 
 /// Runs a server until `stop`. `tell` gets what is worth telling whoever started it.
 pub async fn serve(

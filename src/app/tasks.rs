@@ -4,7 +4,7 @@ use futures::FutureExt;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::serve::ServeError;
+use crate::error::ServeError;
 
 /// How a part ended.
 pub(crate) type PartResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;

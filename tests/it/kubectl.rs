@@ -85,20 +85,8 @@ fn get_shows_tables_yaml_and_names_for_kinds_short_names_and_the_category() {
 #[test]
 fn get_watch_prints_changes_as_they_happen() {
     let (server, _) = applied();
-    let mut command = Command::new("kubectl");
-    command
-        .arg("--kubeconfig")
-        .arg(server.kubeconfig())
-        .args([
-            "-n",
-            &server.namespace,
-            "get",
-            "csvc",
-            "web",
-            "-w",
-            "--no-headers",
-        ])
-        .stdout(Stdio::piped());
+    let mut command = server.kubectl_command(&["get", "csvc", "web", "-w", "--no-headers"]);
+    command.stdout(Stdio::piped());
     let (mut child, lines) = spawn(command);
     let first = lines.recv_timeout(crate::server::PATIENCE).unwrap();
     assert!(first.contains("1/1"), "{first}");
@@ -131,12 +119,8 @@ fn edit_changes_the_object() {
             .output()
             .unwrap(),
     );
-    let mut command = Command::new("kubectl");
-    command
-        .arg("--kubeconfig")
-        .arg(server.kubeconfig())
-        .args(["-n", &server.namespace, "edit", "csvc", "web"])
-        .env("KUBE_EDITOR", &script);
+    let mut command = server.kubectl_command(&["edit", "csvc", "web"]);
+    command.env("KUBE_EDITOR", &script);
     let said = succeeded(&["kubectl edit"], command.output().unwrap());
     assert_eq!(said, "service.clos.dev/web edited\n");
     assert_eq!(server.object("csvc", "web").unwrap()["spec"]["replicas"], 2);
@@ -341,14 +325,7 @@ fn secrets_and_config_maps_can_be_applied_read_changed_and_deleted() {
     let server = Server::start();
     let manifest = "apiVersion: v1\nkind: Secret\nmetadata: {name: keys}\nstringData: {a: one}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: words}\ndata: {a: one}\n";
     let apply = |text: &str| {
-        let mut command = Command::new("kubectl");
-        command.arg("--kubeconfig").arg(server.kubeconfig()).args([
-            "-n",
-            &server.namespace,
-            "apply",
-            "-f",
-            "-",
-        ]);
+        let mut command = server.kubectl_command(&["apply", "-f", "-"]);
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

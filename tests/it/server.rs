@@ -16,7 +16,7 @@ use tempfile::TempDir;
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The image of the tests: busybox without a registry. Its health check succeeds once `/tmp/ready` exists.
-pub(crate) const IMAGE: &str = "clos-it/busybox:1";
+pub(crate) const IMAGE: &str = "clos-it/busybox:2";
 
 /// A running server with a folder of YAML, a data directory and a namespace name of its own.
 pub(crate) struct Server {
@@ -174,18 +174,22 @@ impl Server {
         fs::remove_file(self.source().join(name)).unwrap();
     }
 
-    /// Runs kubectl with the admin kubeconfig, in the test's namespace.
-    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(kubectl_path());
+    /// A kubectl command with the admin kubeconfig, in the test's namespace.
+    pub(crate) fn kubectl_command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(kubectl_program());
         command
             .arg("--kubeconfig")
             .arg(self.kubeconfig())
             .arg("--cache-dir")
-            .arg(self.folder.path().join("kubectl-cache"));
-        command
+            .arg(self.folder.path().join("kubectl-cache"))
             .args(["--namespace", &self.namespace])
             .args(arguments);
-        command.output().unwrap()
+        command
+    }
+
+    /// Runs kubectl with the admin kubeconfig, in the test's namespace.
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Output {
+        self.kubectl_command(arguments).output().unwrap()
     }
 
     /// Runs kubectl, which must succeed, and gives what it printed.
@@ -292,7 +296,9 @@ impl Drop for Server {
     )]
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("the server's log:\n{}", self.log());
+            let objects = self.kubectl(&["get", "clos", "-o", "yaml"]).stdout;
+            let objects = String::from_utf8_lossy(&objects);
+            println!("the server's log:\n{}\nits objects:\n{objects}", self.log());
         }
         if let Some(mut child) = self.process.take() {
             let _ = child.kill();
@@ -464,16 +470,12 @@ pub(crate) fn until_ready(lines: &mpsc::Receiver<String>) -> Vec<String> {
 }
 
 /// The kubectl that `make test` found or built; the one on the PATH when the tests are run by hand.
-fn kubectl_path() -> String {
-    kubectl_from_environment().unwrap_or_else(|| "kubectl".to_owned())
-}
-
 #[expect(
     clippy::disallowed_methods,
     reason = "how make test says which kubectl to use"
 )]
-fn kubectl_from_environment() -> Option<String> {
-    std::env::var("KUBECTL").ok()
+fn kubectl_program() -> String {
+    std::env::var("KUBECTL").unwrap_or_else(|_| "kubectl".to_owned())
 }
 
 /// Makes the tests' image unless it is there.
@@ -484,7 +486,7 @@ fn prepare_image() {
         "image",
         IMAGE,
         "--change",
-        "HEALTHCHECK --interval=1s --timeout=2s --retries=2 CMD test -e /tmp/ready",
+        "HEALTHCHECK --interval=1s --timeout=10s --retries=3 CMD test -e /tmp/ready",
     ]);
     succeeded(&["deploy/engine.sh image"], command.output().unwrap());
 }

@@ -15,7 +15,7 @@ struct Kubectl {
 
 impl Kubectl {
     async fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new("kubectl");
+        let mut command = Command::new(program());
         command
             .arg("--kubeconfig")
             .arg(&self.config)
@@ -41,8 +41,17 @@ impl Kubectl {
     }
 }
 
+/// The kubectl that `make test` found or built; the one on the PATH when the test is run by hand.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how make test says which kubectl to use"
+)]
+fn program() -> String {
+    std::env::var("KUBECTL").unwrap_or_else(|_| "kubectl".to_owned())
+}
+
 async fn is_there() -> bool {
-    Command::new("kubectl")
+    Command::new(program())
         .args(["version", "--client"])
         .output()
         .await
