@@ -66,7 +66,7 @@ image() {
   root=$(mktemp -d); trap 'rm -rf "$root"' EXIT
   mkdir -p "$root"/{bin,etc,tmp,www}
   cp "$box" "$root/bin/busybox"
-  for applet in sh sleep cat echo true false kill ls touch rm test wget httpd nc nslookup hostname id env date head tail grep ps mkdir chmod yes dd sync; do
+  for applet in sh sleep cat echo true false kill ls touch rm test wget httpd nc nslookup hostname id env date head tail grep ps mkdir chmod yes dd sync printf; do
     ln -s busybox "$root/bin/$applet"
   done
   echo 'root:x:0:0:root:/:/bin/sh' >"$root/etc/passwd"

@@ -54,7 +54,7 @@ up() {
   done
   cat "$state/clos.out"
   say ""
-  "$clos" --kubeconfig "$kubeconfig" apply -f deploy/examples/shop --wait --timeout 120s
+  "$clos" --kubeconfig "$kubeconfig" status --wait --timeout 2m
 
   say ""
   before=$(date +%s%N)
@@ -66,7 +66,7 @@ up() {
   say "killed  container clos_default_web-0     running again after $killed ms"
   say "removed container clos_default_worker-0  a new one running after $removed ms"
   say ""
-  "$clos" --kubeconfig "$kubeconfig" apply -f deploy/examples/shop --wait --timeout 120s >/dev/null
+  "$clos" --kubeconfig "$kubeconfig" status --wait --timeout 2m >/dev/null 2>&1
   "$clos" --kubeconfig "$kubeconfig" status
   say ""
   say "look around   kubectl --kubeconfig $kubeconfig get clos -A"

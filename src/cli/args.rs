@@ -78,7 +78,9 @@ pub enum Command {
     )]
     Get(GetArgs),
     /// Show groups and their services at a glance
-    #[command(after_help = "Examples:\n  clos status\n  clos status shop -o json")]
+    #[command(
+        after_help = "Examples:\n  clos status\n  clos status --wait --timeout 2m\n  clos status shop -o json"
+    )]
     Status(StatusArgs),
     /// Print the output of a service's containers
     #[command(
@@ -219,6 +221,12 @@ pub struct StatusArgs {
     /// Only this namespace; all by default
     #[arg(short, long)]
     pub namespace: Option<String>,
+    /// Wait first until everything is as declared, with progress
+    #[arg(long)]
+    pub wait: bool,
+    /// How long to wait at most
+    #[arg(long, default_value = "5m", value_name = "DURATION", requires = "wait")]
+    pub timeout: Duration,
     /// How to print
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<Output>,

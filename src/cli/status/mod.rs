@@ -2,20 +2,28 @@
 
 mod view;
 
+use clos_engine::Engine;
 use clos_resources::{Group, Instance, Service};
 use k8s_openapi::api::core::v1::Event;
 use kube::api::{ListParams, ObjectList};
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use crate::Ending;
 use crate::args::{Connection, Output, StatusArgs};
 use crate::connect::now;
 use crate::output;
+use crate::wait::{self, Subject, Wait};
 
 pub(crate) async fn run(connection: &Connection, args: StatusArgs) -> anyhow::Result<Ending> {
     let client = connection.client().await?;
     let namespace = args.namespace.as_deref();
+    if args.wait {
+        let ending = wait(connection, &client, &args).await?;
+        if ending != Ending::Done {
+            return Ok(ending);
+        }
+    }
     let groups: ObjectList<Group> = list(&client, namespace).await?;
     let services: ObjectList<Service> = list(&client, namespace).await?;
     let instances: ObjectList<Instance> = list(&client, namespace).await?;
@@ -55,6 +63,45 @@ pub(crate) async fn run(connection: &Connection, args: StatusArgs) -> anyhow::Re
         None => output::print(&view::render(&overview, false))?,
     }
     Ok(Ending::Done)
+}
+
+/// Waits for all services and groups there are now, or those of the one group.
+async fn wait(
+    connection: &Connection,
+    client: &Client,
+    args: &StatusArgs,
+) -> anyhow::Result<Ending> {
+    let services: ObjectList<Service> = list(client, args.namespace.as_deref()).await?;
+    let groups: ObjectList<Group> = list(client, args.namespace.as_deref()).await?;
+    let wanted = |group: &str| args.group.as_ref().is_none_or(|wanted| wanted == group);
+    let services = services
+        .items
+        .iter()
+        .filter(|service| wanted(&service.spec.group));
+    let services = services.map(|service| Subject::Service {
+        namespace: service.namespace().unwrap_or_default(),
+        name: service.name_any(),
+    });
+    let groups = groups
+        .items
+        .iter()
+        .filter(|group| wanted(&group.name_any()));
+    let groups = groups.map(|group| Subject::Group {
+        namespace: group.namespace().unwrap_or_default(),
+        name: group.name_any(),
+    });
+    let wait = Wait {
+        subjects: services.chain(groups).collect(),
+        values_changed: false,
+        timeout: args.timeout,
+    };
+    let engine = connection.engine();
+    let engine = engine.as_ref().map_err(ToString::to_string);
+    let engine = match &engine {
+        Ok(engine) => Ok(*engine as &dyn Engine),
+        Err(why) => Err(why.as_str()),
+    };
+    wait::until_as_declared(client, engine, wait).await
 }
 
 async fn list<K>(client: &Client, namespace: Option<&str>) -> anyhow::Result<ObjectList<K>>

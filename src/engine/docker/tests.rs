@@ -1,7 +1,13 @@
 //! Calls against a socket that answers what no real engine does on demand.
 
-use clos_plan::container::VolumeOptions;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
+use clos_plan::action::Target;
+use clos_plan::container::{NetworkOptions, VolumeOptions};
+use clos_resources::names;
+
+use super::info::speaks;
 use super::stub::{Reply, Stub, lively};
 use super::*;
 

@@ -1,9 +1,10 @@
 //! An engine in memory for tests. It obeys the rules of the real one (events and their order, clashes of names and ports, half-done
 //! starts) and fails on demand. Nothing here is random, and nothing waits for a time but a hung call for its deadline.
 //!
-//! In reading order: [`program`] is what images do; `world` is how containers live; [`faults`] is what goes wrong; here is who asks:
-//! the builder, the knobs of a test, and the trait.
+//! In reading order: `program` is what images do; `world` is how containers live; `faults` is what goes wrong; `builder` is what an engine
+//! starts with, `knobs` what a test does to it; here is who asks: the trait.
 
+mod builder;
 mod faults;
 mod knobs;
 mod program;
@@ -20,12 +21,11 @@ use clos_resources::host::{Capacity, EngineInfo};
 use clos_resources::names;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
-use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 
+pub use self::builder::Builder;
 pub use self::faults::Call;
 use self::faults::{Answer, EventFaults, Faults};
-use self::program::Pull;
 pub use self::program::{FakeImage, Program};
 use self::world::World;
 use crate::engine::{Done, Engine, Info, Listed, Progress, Scope};
@@ -57,105 +57,7 @@ struct State {
     mutations: Vec<String>,
 }
 
-/// What a fake engine starts with.
-pub struct Builder {
-    world: World,
-    deadline: Duration,
-}
-
-impl Builder {
-    /// An image on the host whose program runs.
-    #[must_use]
-    pub fn image(self, name: &str) -> Self {
-        self.present(FakeImage::new(name))
-    }
-
-    /// An image on the host.
-    #[must_use]
-    pub fn present(mut self, image: FakeImage) -> Self {
-        self.world.images.insert(image.name.clone(), image);
-        self
-    }
-
-    /// An image that the registry has and the host has not.
-    #[must_use]
-    pub fn pullable(mut self, image: FakeImage) -> Self {
-        self.world
-            .registry
-            .insert(image.name.clone(), Pull::Has(image));
-        self
-    }
-
-    /// An image that the registry refuses for good, in these words.
-    #[must_use]
-    pub fn denied(mut self, name: &str, message: &str) -> Self {
-        let pull = Pull::Refuses {
-            message: message.to_owned(),
-            transient: false,
-        };
-        self.world.registry.insert(name.to_owned(), pull);
-        self
-    }
-
-    /// An image that cannot be pulled for now, in these words.
-    #[must_use]
-    pub fn unpullable_for_now(mut self, name: &str, message: &str) -> Self {
-        let pull = Pull::Refuses {
-            message: message.to_owned(),
-            transient: true,
-        };
-        self.world.registry.insert(name.to_owned(), pull);
-        self
-    }
-
-    /// The engine's clock. Without one each look at the clock is a millisecond after the last.
-    #[must_use]
-    pub fn clock(mut self, clock: impl FnMut() -> Timestamp + Send + 'static) -> Self {
-        self.world.clock = Box::new(clock);
-        self
-    }
-
-    /// How long a call waits for an engine that hangs; 100 ms without it.
-    #[must_use]
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
-        self
-    }
-
-    /// The engine.
-    pub fn build(self) -> FakeEngine {
-        let state = State {
-            world: self.world,
-            faults: Faults::default(),
-            event_faults: EventFaults::default(),
-            subscribers: Vec::new(),
-            calls: Vec::new(),
-            mutations: Vec::new(),
-        };
-        FakeEngine {
-            shared: Arc::new(Shared {
-                state: Mutex::new(state),
-                changes: watch::Sender::new(0),
-                deadline: self.deadline,
-            }),
-        }
-    }
-}
-
 impl FakeEngine {
-    /// What it is to start with. Nothing, unless told.
-    pub fn builder() -> Builder {
-        let mut now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 365 * 56);
-        let ticking = move || {
-            now += SignedDuration::from_millis(1);
-            now
-        };
-        Builder {
-            world: World::new(Box::new(ticking)),
-            deadline: Duration::from_millis(100),
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.shared
             .state

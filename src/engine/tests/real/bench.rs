@@ -47,7 +47,7 @@ impl Bench {
             panic!("{error}. Run the tests with `make test`, which sees to it that one runs.");
         }
         let docker = client(&address);
-        image::provide(&docker).await;
+        image::provide().await;
         let installation = format!(
             "clostest-{}-{}",
             std::process::id(),

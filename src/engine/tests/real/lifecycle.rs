@@ -276,7 +276,7 @@ async fn every_container_of_an_instance_is_seen_whatever_its_name() {
 async fn an_image_that_is_not_there_is_not_found_and_its_pull_says_why() {
     let bench = Bench::new().await;
     let options = ContainerOptions {
-        image: "clos-test/nowhere:1".to_owned(),
+        image: "clos-engine-test/nowhere:1".to_owned(),
         ..bench.options("web", FOREVER)
     };
     let refused = bench.create(options).await;
