@@ -113,17 +113,19 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// Puts every task into the set.
-    pub(crate) fn start(self, tasks: &mut Tasks, kinds: Kinds) {
+    /// Puts every task into the set. `kinds` are those of the API when clos has to do there what a Kubernetes cluster does by itself.
+    pub(crate) fn start(self, tasks: &mut Tasks, kinds: Option<Kinds>) {
         self.watch_values(tasks);
         self.keep_host(tasks);
         self.follow_engine(tasks);
-        self.collect_garbage(tasks, kinds.clone());
+        let namespaces = kinds.map(|kinds| {
+            self.collect_garbage(tasks, kinds.clone());
+            Arc::new(self.namespace_context(kinds))
+        });
         let services = Arc::new(self.service_context());
         let agent = Arc::new(self.agent());
         let groups = Arc::new(self.group_context());
         let ports = Arc::new(self.port_context());
-        let namespaces = Arc::new(self.namespace_context(kinds));
 
         let filled = ready(&self.filled, None);
         let known = || ready(&self.filled, Some(&self.gate));
@@ -178,6 +180,9 @@ impl<'a> Parts<'a> {
             stop.clone(),
         );
         tasks.add_after("port", ports_ready, pass);
+        let Some(namespaces) = namespaces else {
+            return;
+        };
         let queue = self
             .namespaces
             .watched(tasks, "namespace watch", &reader, wiring.namespaces());

@@ -26,6 +26,9 @@ pub struct Config {
     pub concurrency: usize,
     /// The time between full lists of the engine's containers.
     pub relist: Duration,
+    /// Whether nobody but clos serves the API. A real Kubernetes cluster collects its own garbage and ends its own namespaces, by its
+    /// own rules; doing it a second time would delete what is not ours to delete.
+    pub standalone: bool,
     /// What time it is.
     pub clock: fn() -> Timestamp,
 }
@@ -47,13 +50,14 @@ pub struct Controllers {
 }
 
 impl Config {
-    /// A configuration with the usual bounds: 8 calls at a time, a full list each minute.
+    /// A configuration for a machine on its own with the usual bounds: 8 calls at a time, a full list each minute.
     pub fn new(host: String, installation: String, clock: fn() -> Timestamp) -> Self {
         Self {
             host,
             installation,
             concurrency: 8,
             relist: Duration::from_mins(1),
+            standalone: true,
             clock,
         }
     }
@@ -62,9 +66,13 @@ impl Config {
 impl Controllers {
     /// Runs until `stop`; then nothing new begins, calls to the engine that have begun end, and containers stay as they are.
     pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
-        let kinds = Kinds::discover(&(self.client)(Identity::component("controller:gc")))
-            .await
-            .map_err(RunError::Discover)?;
+        let kinds = if self.config.standalone {
+            let client = (self.client)(Identity::component("controller:gc"));
+            let found = Kinds::discover(&client).await;
+            Some(found.map_err(RunError::Discover)?)
+        } else {
+            None
+        };
         let mut tasks = Tasks::new(stop);
         Parts::new(&self, &tasks.stop).start(&mut tasks, kinds);
         tasks.finish().await

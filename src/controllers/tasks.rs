@@ -88,6 +88,8 @@ impl Tasks {
         let stop = self.stop.clone();
         self.add(part, async move {
             tokio::select! {
+                // Who is asked to stop before the caches are filled did not lose them.
+                biased;
                 () = stop.cancelled() => return Ok(()),
                 ready = ready => ready?,
             }

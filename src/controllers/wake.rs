@@ -108,6 +108,8 @@ where
                 tracing::warn!(object = %object, error = %Chain(&error), "reconcile failed, trying again");
             }
             Err(Error::QueueError(never)) => match never {},
+            // The watch that fills the cache was stopped before it had told everything.
+            Err(Error::RunnerError(_)) if stop.is_cancelled() => return Ok(()),
             Err(Error::RunnerError(_)) => {
                 return Err(DriveError::CacheLost {
                     kind: K::kind(&()).into_owned(),

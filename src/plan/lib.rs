@@ -3,7 +3,7 @@
 //! In reading order: [`action`] is what a plan is made of; [`container`] is what the engine is asked for; [`observed`] is what the
 //! engine shows; [`desired`] turns a declaration into what the engine is to be asked for; `ownership` says which of what is shown is
 //! ours, [`drift`] in what it differs; [`instance`] decides what one engine must do for one Instance, with [`restart`] for ends and waits
-//! and `ports` for who holds which; [`status`] says what became of it; [`orphan`] decides on containers whose Instance is gone;
+//! and `ports` for who holds which; [`status`] says what became of it, by how its plan ended (`outcome`); [`orphan`] decides on containers whose Instance is gone;
 //! [`service`] decides which Instances should exist, [`order`] what waits for what, [`group`] rolls up; [`report`] prints plans for
 //! people.
 
@@ -16,6 +16,7 @@ pub mod instance;
 pub mod observed;
 pub mod order;
 pub mod orphan;
+mod outcome;
 mod ownership;
 mod ports;
 pub mod report;

@@ -1,13 +1,13 @@
-//! Ends and waits: which end of a container is a fault, and how long the next start is put off. Times of an Instance's status are whole seconds,
-//! as Kubernetes writes them, so they are compared as such.
+//! Ends and waits: which end of a container is a fault, and how long the next start is put off. An end is known by its time in
+//! microseconds, as the status keeps it: a program that fails at once ends several times within a second.
 
 use std::time::Duration;
 
 use clos_resources::instance::Backoff;
 use clos_resources::lifecycle::RestartPolicy;
-use jiff::Timestamp;
 use jiff::fmt::strtime;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use crate::observed::ContainerState;
 
@@ -23,6 +23,12 @@ const LONGEST_WAIT: Duration = Duration::from_mins(5);
 /// A container that was killed after less time than this was not killed by a person.
 const OUTSIDE_AFTER: Duration = Duration::from_secs(1);
 
+/// So far may the clock of an engine on another machine be ahead of ours: what ended there just now is not of the future.
+const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(1);
+
+/// The engine notes the start after the program runs: one that ends within milliseconds seems to have ended before it started.
+const START_LAG: SignedDuration = SignedDuration::from_secs(10);
+
 /// How a container ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
@@ -30,7 +36,7 @@ pub struct End {
     pub kind: EndKind,
     /// What happened, for users.
     pub words: String,
-    /// When, in whole seconds.
+    /// When, in whole microseconds.
     pub at: Timestamp,
     /// How long it had run.
     pub ran: Duration,
@@ -62,7 +68,7 @@ impl End {
         };
         let ran = Duration::try_from(finished_at.duration_since(*started_at)).unwrap_or_default();
         // An engine that was killed shows 0 for containers whose end it did not see: with an error, or without a time.
-        let seen = error.is_empty() && finished_at >= started_at;
+        let seen = error.is_empty() && *finished_at + START_LAG >= *started_at;
         let kind = match code {
             _ if *oom_killed => EndKind::Fault,
             0 if seen => EndKind::Success,
@@ -83,7 +89,7 @@ impl End {
         Some(Self {
             kind,
             words,
-            at: whole_seconds(*finished_at),
+            at: whole_microseconds(*finished_at),
             ran,
         })
     }
@@ -114,19 +120,29 @@ pub fn after_fault(previous: Option<&Backoff>, at: Timestamp, ran: Duration) -> 
         .filter(|_| ran < STABLE_AFTER)
         .map_or(0, |backoff| backoff.faults);
     let faults = before.saturating_add(1);
-    let at = whole_seconds(at);
+    let at = whole_microseconds(at);
     let next_try = at.checked_add(wait(faults)).unwrap_or(at);
     Backoff {
         faults,
-        last_fault: Time(at),
-        next_try: Time(next_try),
+        last_fault: MicroTime(at),
+        next_try: MicroTime(next_try),
     }
 }
 
-/// Whether the next try is due. A next try further away than any wait was written before the clock was set back.
+/// Whether the faults were seen before `now`. Those that were not belong to a time before the clock was set back.
+pub(crate) fn is_past(backoff: &Backoff, now: Timestamp) -> bool {
+    backoff.last_fault.0.duration_since(now) <= CLOCK_SKEW
+}
+
+/// Whether the next try is due; one without a wait is at once, whatever the clocks say. A next try further away than any wait was written before the clock was set back.
 pub fn is_due(backoff: &Backoff, now: Timestamp) -> bool {
-    let wait = backoff.next_try.0.duration_since(now);
-    !wait.is_positive() || wait.unsigned_abs() > LONGEST_WAIT
+    let left = backoff.next_try.0.duration_since(now);
+    wait(backoff.faults).is_zero() || !left.is_positive() || left.unsigned_abs() > LONGEST_WAIT
+}
+
+/// The time as precise as the status keeps faults.
+fn whole_microseconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
 }
 
 /// The time without its fraction, as Kubernetes writes it.
@@ -149,5 +165,32 @@ pub(crate) fn started_at(state: &ContainerState) -> Option<Timestamp> {
         | ContainerState::Restarting
         | ContainerState::Removing
         | ContainerState::Dead => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(started_at: &str, finished_at: &str) -> ContainerState {
+        ContainerState::Exited {
+            code: 0,
+            oom_killed: false,
+            error: String::new(),
+            started_at: started_at.parse().unwrap(),
+            finished_at: finished_at.parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_run_of_milliseconds_that_seems_to_end_before_its_start_is_a_success() {
+        let state = ended("2026-01-01T00:00:00.300Z", "2026-01-01T00:00:00.290Z");
+        assert_eq!(End::of(&state).unwrap().kind, EndKind::Success);
+    }
+
+    #[test]
+    fn an_end_without_a_time_is_none_that_was_seen() {
+        let state = ended("2026-01-01T00:00:00Z", "1970-01-01T00:00:00Z");
+        assert_eq!(End::of(&state).unwrap().kind, EndKind::Fault);
     }
 }

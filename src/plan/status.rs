@@ -6,67 +6,21 @@ use clos_resources::names;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::action::{Action, EngineAction, Plan};
+use crate::action::EngineAction;
 use crate::drift::{self, CONDITION_ENGINE_DIFFERS};
 use crate::instance::{self, InstanceInput, InstancePlan};
 use crate::observed::{Container, ContainerState, EngineView, Health};
+use crate::outcome::{is_done, position, was_removed_by_us};
 use crate::ownership::Sorted;
 use crate::restart::{self, whole_seconds};
+
+pub use crate::outcome::{Failure, FailureKind, Outcome, was_overtaken};
 
 /// The condition of an Instance that says what the image's own health check says. It is there while a container with a health check runs.
 pub const CONDITION_HEALTHY: &str = "Healthy";
 
 /// After so many transient failures in a row to pull an image, somebody should look.
 const PULL_FAILURES_IN_SILENCE: u32 = 3;
-
-/// How carrying out a plan ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Every step was done; also when there was none.
-    AllDone,
-    /// A step failed; those that come after it were not tried.
-    Failed {
-        /// The step's index in the plan.
-        step: usize,
-        /// Why.
-        failure: Failure,
-    },
-}
-
-/// Why a step failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// Which kind of failure.
-    pub kind: FailureKind,
-    /// The words of whoever refused it, for users.
-    pub message: String,
-}
-
-/// The kinds of failure, by what to do about them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailureKind {
-    /// The image cannot be pulled.
-    ImagePull {
-        /// Whether trying again without a change may help.
-        transient: bool,
-    },
-    /// The image is not for the host's platform.
-    ImageArch,
-    /// A host port is taken; the message says by whom when that is known.
-    PortTaken,
-    /// A container with the wanted name exists.
-    NameTaken,
-    /// Whether the call took effect is unknown.
-    EngineUnknown,
-    /// The engine refuses it and will again.
-    Refused,
-    /// The engine failed at it, or what it is about does not exist any more.
-    Failed,
-    /// The API answered that somebody else was faster.
-    ApiConflict,
-    /// The API refused it or could not be reached.
-    Api,
-}
 
 /// The status to write. `after` is what the engine showed once the plan was carried out, and `input.now` should be the time of that.
 /// Called after a plan without steps it gives the status that is there already, if nothing happened.
@@ -81,6 +35,9 @@ pub fn instance_status(
     let assessed = assess(input, planned, after);
     let (state, summary, backoff) = match outcome {
         Outcome::AllDone => (assessed.state, assessed.summary, assessed.backoff),
+        Outcome::Failed { .. } if was_overtaken(planned, outcome, after) => {
+            (assessed.state, assessed.summary, assessed.backoff)
+        }
         Outcome::Failed { failure, .. } => {
             let old_runs = kept(input, after)
                 .is_some_and(|container| matches!(container.state, ContainerState::Running { .. }));
@@ -94,6 +51,9 @@ pub fn instance_status(
         backoff,
         ..previous.clone()
     };
+    status.container_id = status
+        .container_id
+        .filter(|id| !was_removed_by_us(id, planned, outcome));
     match after {
         EngineView::Unknown { .. } => conditions.extend(lasting(&previous.conditions)),
         EngineView::Known(_) => {
@@ -198,7 +158,10 @@ fn after_failure(
 
 /// What the engine shows of the container that is kept.
 fn facts(status: &mut InstanceStatus, input: &InstanceInput<'_>, kept: Option<&Container>) {
-    status.container_id = kept.map(|container| container.id.clone());
+    // What somebody else removed stays on record until it is made again.
+    if let Some(kept) = kept {
+        status.container_id = Some(kept.id.clone());
+    }
     let over = matches!(
         status.state,
         Some(InstanceState::Completed | InstanceState::Failed)
@@ -242,19 +205,10 @@ fn restarts(
     let start = position(&planned.plan, |action| {
         matches!(action, EngineAction::StartContainer { .. })
     });
-    let done = start.is_some_and(|start| match outcome {
-        Outcome::AllDone => true,
-        Outcome::Failed { step, .. } => start < *step,
-    });
+    let done = start.is_some_and(|start| is_done(start, outcome));
     let ours = if done { planned.restarts_added } else { 0 };
     let seen = previous.started_at.is_some() && previous.started_at != status.started_at;
     ours.max(u32::from(seen))
-}
-
-fn position(plan: &Plan, is: impl Fn(&EngineAction) -> bool) -> Option<usize> {
-    plan.steps
-        .iter()
-        .position(|step| matches!(&step.action, Action::Engine(action) if is(action)))
 }
 
 /// Conditions that say something about a container which cannot be looked at now.

@@ -1,7 +1,7 @@
 //! `Instance`: one replica of a Service on one Host, fully resolved, and what became of it. Made and removed by the Service
 //! controller only; carried out by the agent of its host.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
@@ -139,16 +139,16 @@ pub struct InstanceStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// Faults in a row, and when the next try is due.
+/// Faults in a row, and when the next try is due. A program can end several times within a second, so the times are finer than that.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Backoff {
     /// Faults since the container last ran for long enough to count as stable.
     pub faults: u32,
     /// When the last fault was seen; the same end is counted once.
-    pub last_fault: Time,
+    pub last_fault: MicroTime,
     /// When the next try is due.
-    pub next_try: Time,
+    pub next_try: MicroTime,
 }
 
 /// An instance's state in one word.

@@ -7,6 +7,7 @@ use clos_engine::engine::Progress;
 use clos_plan::action::{Action as Step, EngineAction};
 use clos_plan::instance::InstancePlan;
 use clos_resources::Instance;
+use clos_resources::conditions::{Reason, Summary};
 use clos_resources::instance::{InstanceState, InstanceStatus};
 use clos_telemetry::Chain;
 use tokio_util::sync::CancellationToken;
@@ -80,29 +81,47 @@ impl Agent {
         written: Option<&InstanceStatus>,
         bytes: (u64, u64),
     ) -> InstanceStatus {
-        let mut summary = planned.summary.clone();
-        if planned.state == InstanceState::Pulling {
-            let (current, total) = bytes;
-            let image = &instance.spec.container.image;
-            summary.message = if total == 0 {
-                format!("pulling image {image}")
-            } else {
-                format!(
-                    "pulling image {image}: {} of {} MB",
-                    current / 1_000_000,
-                    total.div_ceil(1_000_000)
-                )
-            };
-        }
+        let (state, summary) = match pulled_image(planned) {
+            Some(image) => (InstanceState::Pulling, pulling(image, bytes)),
+            None => (planned.state, planned.summary.clone()),
+        };
         let previous = written
             .map(|status| status.conditions.as_slice())
             .unwrap_or_default();
         InstanceStatus {
-            state: Some(planned.state),
+            observed_generation: instance.metadata.generation,
+            state: Some(state),
+            backoff: planned.backoff.clone(),
             conditions: summary.conditions(instance.metadata.generation, previous, (self.clock)()),
             ..written.cloned().unwrap_or_default()
         }
     }
+}
+
+/// The image that a plan pulls.
+fn pulled_image(planned: &InstancePlan) -> Option<&str> {
+    planned
+        .plan
+        .steps
+        .iter()
+        .find_map(|step| match &step.action {
+            Step::Engine(EngineAction::PullImage { image }) => Some(image.as_str()),
+            Step::Engine(_) | Step::Api(_) => None,
+        })
+}
+
+/// How far a pull is, by the bytes that are here and those it comes to, when that is known.
+fn pulling(image: &str, (current, total): (u64, u64)) -> Summary {
+    let message = if total == 0 {
+        format!("pulling image {image}")
+    } else {
+        format!(
+            "pulling image {image}: {} of {} MB",
+            current / 1_000_000,
+            total.div_ceil(1_000_000)
+        )
+    };
+    Summary::new(Reason::Progressing, message)
 }
 
 /// Whether a plan has a step that waits for a registry or a program.

@@ -17,7 +17,7 @@ use clos_plan::desired::{
 };
 use clos_plan::instance::{InstanceInput, InstancePlan, plan};
 use clos_plan::observed::EngineView;
-use clos_plan::status::{FailureKind, Outcome, instance_status};
+use clos_plan::status::{FailureKind, Outcome, instance_status, was_overtaken};
 use clos_resources::instance::InstanceStatus;
 use clos_resources::{Instance, names};
 use clos_telemetry::Metrics;
@@ -222,7 +222,8 @@ impl Agent {
             condition.message = self.redactor.mask(&condition.message).into_owned();
         }
         self.write(instance, written.as_ref(), &status).await?;
-        let repairs = self.tell(&input, planned, &executed).await;
+        let overtaken = was_overtaken(planned, &executed.outcome, &after);
+        let repairs = self.tell(&input, planned, &executed, overtaken).await;
         self.trail
             .pass(
                 instance,
@@ -230,6 +231,9 @@ impl Agent {
                 started,
             )
             .await?;
+        if overtaken {
+            return Ok(Action::requeue(Duration::ZERO));
+        }
         Ok(self.next_look(&input, planned, &executed, &status))
     }
 

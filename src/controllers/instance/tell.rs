@@ -15,12 +15,14 @@ use crate::events::News;
 use crate::execute::Executed;
 
 impl Agent {
-    /// Tells what happened in a pass. Answers the drift that was repaired or tried to, in words, for the audit.
+    /// Tells what happened in a pass. `overtaken` says that somebody else removed the container meanwhile: that is told when it is
+    /// repaired. Answers the drift that was repaired or tried to, in words, for the audit.
     pub(super) async fn tell(
         &self,
         input: &InstanceInput<'_>,
         planned: &InstancePlan,
         executed: &Executed,
+        overtaken: bool,
     ) -> Option<String> {
         let uid = input.instance.uid().unwrap_or_default();
         let mut news = Vec::new();
@@ -52,7 +54,9 @@ impl Agent {
                 self.memory.settled(&uid);
             }
         }
-        if let Outcome::Failed { failure, .. } = &executed.outcome {
+        if let Outcome::Failed { failure, .. } = &executed.outcome
+            && !overtaken
+        {
             news.extend(failed(failure));
         }
         if !news.is_empty() {

@@ -220,14 +220,11 @@ impl<'a> Draft<'a> {
             self.wake(self.input.now, LOOK_AGAIN_SOON);
             return self.progress(message);
         }
-        let recorded = self
-            .status()
-            .is_some_and(|status| status.container_id.is_some());
-        if recorded && self.sorted.in_the_way.is_empty() {
+        if self.was_removed() {
             self.found(
-                DriftKind::Missing,
+                DriftKind::Removed,
                 format!(
-                    "container {} is gone, not removed by clos",
+                    "container {} was removed, not by clos",
                     desired.container.name
                 ),
             );
@@ -318,14 +315,16 @@ impl<'a> Draft<'a> {
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
     }
 
+    /// It is on the way. What takes long is told rather than what follows it.
     pub(super) fn progress(&self, message: String) -> Standing {
         let pull =
             |action: &Action| matches!(action, Action::Engine(EngineAction::PullImage { .. }));
         let pulls = self.plan.steps.iter().any(|step| pull(&step.action));
-        let state = if pulls {
-            InstanceState::Pulling
+        let (state, message) = if pulls {
+            let image = &self.input.instance.spec.container.image;
+            (InstanceState::Pulling, format!("pulling image {image}"))
         } else {
-            InstanceState::Starting
+            (InstanceState::Starting, message)
         };
         (state, Summary::new(Reason::Progressing, message))
     }

@@ -62,8 +62,8 @@ pub struct Drift {
 /// The kinds of drift: a fixed set, for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DriftKind {
-    /// The container is gone.
-    Missing,
+    /// The container was removed, not by clos.
+    Removed,
     /// The container ended and nobody of ours asked it to.
     Ended,
     /// The container is frozen.
@@ -84,7 +84,7 @@ impl DriftKind {
     /// The label's value in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Missing => "missing",
+            Self::Removed => "removed",
             Self::Ended => "ended",
             Self::Paused => "paused",
             Self::Running => "running",

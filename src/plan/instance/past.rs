@@ -58,14 +58,42 @@ impl Draft<'_> {
         let backoff = status.backoff.clone()?;
         let same_declaration =
             status.observed_generation == self.input.instance.metadata.generation;
-        let past = backoff.last_fault.0 <= self.input.now;
-        (same_declaration && past && !self.restart_asked_since(backoff.last_fault.0))
-            .then_some(backoff)
+        (same_declaration
+            && restart::is_past(&backoff, self.input.now)
+            && !self.restart_asked_since(backoff.last_fault.0))
+        .then_some(backoff)
     }
 
     pub(super) fn restart_asked_since(&self, time: Timestamp) -> bool {
         let asked = self.input.instance.spec.restarted_at.as_ref();
         asked.is_some_and(|asked| asked.0 > time && asked.0 <= self.input.now)
+    }
+
+    /// Whether a container that should be there was seen and is gone, though clos did not remove it: what clos removes it does not
+    /// keep on record.
+    pub(super) fn was_removed(&self) -> bool {
+        let Some(status) = self.status().filter(|status| status.container_id.is_some()) else {
+            return false;
+        };
+        let cleaned_up = match status.state {
+            Some(
+                InstanceState::Completed
+                | InstanceState::Failed
+                | InstanceState::Stopping
+                | InstanceState::Stopped,
+            ) => true,
+            Some(
+                InstanceState::Waiting
+                | InstanceState::Pulling
+                | InstanceState::Starting
+                | InstanceState::Running
+                | InstanceState::Unhealthy
+                | InstanceState::BackOff
+                | InstanceState::Unknown,
+            )
+            | None => false,
+        };
+        !cleaned_up && self.sorted.in_the_way.is_empty()
     }
 
     /// Whether the container ended because it was declared as stopped.

@@ -5,6 +5,7 @@ use clos_resources::conditions::{self, Outlook, Reason, Summary};
 use clos_resources::instance::InstanceState;
 use clos_resources::lifecycle::State;
 use clos_resources::service::{ServiceState, ServiceStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{Hold, ServiceInput, declared_state, is_ready};
@@ -119,9 +120,19 @@ fn standing(
             ),
         );
     }
-    if let Some(found) = worst(living) {
-        return found;
+    let ready = living
+        .iter()
+        .filter(|instance| does_its_work(instance))
+        .count();
+    let numbers = format!("{ready} of {desired} instances are ready");
+    if let Some((instance, reason)) = worst(living) {
+        let message = said_with(numbers, Some(instance));
+        return (
+            service_state(state_of(instance), reason),
+            Summary::new(reason, message),
+        );
     }
+    let first = living.iter().copied().find(|instance| !is_ready(instance));
     let outdated = living
         .iter()
         .filter(|instance| instance.spec.revision != revision)
@@ -131,22 +142,16 @@ fn standing(
             format!("{outdated} of {desired} instances still have the declaration of before");
         return (
             ServiceState::Updating,
-            Summary::new(Reason::Progressing, message),
+            Summary::new(Reason::Progressing, said_with(message, first)),
         );
     }
     let wanted = |instance: &&&Instance| instance.spec.ordinal < desired;
-    let ready = as_declared
-        .iter()
-        .copied()
-        .filter(wanted)
-        .filter(|instance| does_its_work(instance))
-        .count();
     let too_many = instances
         .iter()
         .filter(|instance| !wanted(instance))
         .count();
     let message = match (too_many, count(ready) == desired) {
-        (0, false) => format!("{ready} of {desired} instances are ready"),
+        (0, false) => said_with(numbers, first),
         (0, true) => "a change is on its way to the instances".to_owned(),
         (1, _) => "1 instance that is not declared any more is being removed".to_owned(),
         (number, _) => {
@@ -205,33 +210,48 @@ fn settled_standing(input: &ServiceInput<'_>, instances: &[&&Instance]) -> (Serv
 }
 
 /// The Instance that most needs somebody's eye speaks for the service; of equals the first.
-fn worst(instances: &[&Instance]) -> Option<(ServiceState, Summary)> {
+fn worst<'a>(instances: &[&'a Instance]) -> Option<(&'a Instance, Reason)> {
     let speaking = instances
         .iter()
         .filter(|instance| !is_ready(instance))
         .filter_map(|instance| {
-            let status = instance
-                .status
-                .as_ref()
-                .filter(|status| status.observed_generation == instance.metadata.generation)?;
-            let ready = conditions::ready(&status.conditions)?;
+            let said = current_ready(instance)?.reason.as_str();
             let (rank, reason) = RANKS
                 .iter()
                 .enumerate()
-                .find(|(_, reason)| reason.as_str() == ready.reason)?;
-            let name = instance.metadata.name.as_deref().unwrap_or_default();
-            Some((
-                rank,
-                *reason,
-                status.state,
-                format!("{name}: {}", ready.message),
-            ))
+                .find(|(_, reason)| reason.as_str() == said)?;
+            Some((rank, *reason, *instance))
         });
-    let (_, reason, state, message) = speaking.min_by_key(|(rank, ..)| *rank)?;
-    Some((service_state(state, reason), Summary::new(reason, message)))
+    let (_, reason, instance) = speaking.min_by_key(|(rank, ..)| *rank)?;
+    Some((instance, reason))
 }
 
-/// From what needs somebody most to what needs nobody. Progress is not in it: it is told in numbers.
+/// A sentence in numbers, and what this Instance says of itself. How many bytes of an image are there is for the Instance alone to
+/// tell: it changes all the time.
+fn said_with(numbers: String, instance: Option<&Instance>) -> String {
+    let Some((instance, ready)) =
+        instance.and_then(|instance| Some((instance, current_ready(instance)?)))
+    else {
+        return numbers;
+    };
+    let name = instance.metadata.name.as_deref().unwrap_or_default();
+    if state_of(instance) == Some(InstanceState::Pulling) {
+        let image = &instance.spec.container.image;
+        return format!("{numbers}; {name}: pulling image {image}");
+    }
+    format!("{numbers}; {name}: {}", ready.message)
+}
+
+/// The `Ready` condition of an Instance, if it speaks of its newest spec.
+fn current_ready(instance: &Instance) -> Option<&Condition> {
+    let status = instance
+        .status
+        .as_ref()
+        .filter(|status| status.observed_generation == instance.metadata.generation)?;
+    conditions::ready(&status.conditions)
+}
+
+/// From what needs somebody most to what needs nobody. Progress is not in it: it needs nobody.
 const RANKS: [Reason; 12] = [
     Reason::InvalidSpec,
     Reason::ImageArchMismatch,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clos_engine::fake::{Call, FakeImage, Program};
 use clos_plan::observed::ContainerState;
+use clos_resources::instance::InstanceState;
 use clos_resources::{Group, Instance, Service};
 use kube::ResourceExt;
 use serde_json::json;
@@ -45,16 +46,43 @@ async fn an_image_that_is_not_here_is_pulled_and_the_status_says_so_meanwhile() 
             message(web) == "Progressing: pulling image far:1"
         })
         .await;
+    world
+        .until_service("web", |web| {
+            said(web) == "0 of 1 instances are ready; web-0: pulling image far:1"
+        })
+        .await;
     world.engine.release(Call::Pull);
     world.ready("web").await;
-    assert!(
-        world
-            .news()
-            .await
-            .contains(&"Pulled: pulled image far:1".to_owned()),
-        "{:?}",
-        world.news().await
-    );
+    world.until_news("Pulled: pulled image far:1").await;
+}
+
+#[tokio::test]
+async fn a_pull_is_told_even_while_a_dependency_is_waited_for() {
+    let world = World::with(engine().pullable(FakeImage::new("far:1"))).await;
+    world.engine.hold(Call::Pull);
+    world
+        .service(
+            "web",
+            json!({ "image": "far:1", "dependsOn": [{ "service": "db" }] }),
+        )
+        .await;
+    world
+        .until_instance("web-0", |web| {
+            message(web) == "Progressing: pulling image far:1"
+                && web.status.as_ref().unwrap().state == Some(InstanceState::Pulling)
+        })
+        .await;
+    world.engine.release(Call::Pull);
+    world.until_reason("web", "DependencyNotReady").await;
+}
+
+/// The message of a Service's `Ready` condition.
+fn said(service: &Service) -> &str {
+    let status = service.status.as_ref();
+    let conditions = status.map(|status| status.conditions.as_slice());
+    conditions
+        .and_then(clos_resources::conditions::ready)
+        .map_or("", |ready| &ready.message)
 }
 
 #[tokio::test]
@@ -282,11 +310,6 @@ async fn a_crash_loop_backs_off_and_goes_on_when_the_time_has_come() {
         .engine
         .until_calls(|calls| calls.iter().any(|call| call.starts_with("start")))
         .await;
-    world.engine.hold(Call::StartContainer);
-    world.settle().await;
-    // Ends within the same second are one.
-    world.advance(Duration::from_secs(2)).await;
-    world.engine.release(Call::StartContainer);
     world.until_reason("worker", "CrashLoopBackOff").await;
     assert_eq!(
         starts(&world),

@@ -294,6 +294,59 @@ async fn what_a_deleted_object_owned_is_collected() {
 }
 
 #[tokio::test]
+async fn a_stop_before_anything_is_known_is_no_failure() {
+    let mut world = World::new().await;
+    world.stop().await;
+    for patience in 0..30 {
+        world.start();
+        for _ in 0..patience * 4 {
+            tokio::task::yield_now().await;
+        }
+        world.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn on_a_cluster_its_own_collector_collects_and_ours_does_not() {
+    let mut world = World::new().await;
+    world.stop().await;
+    world.start_as(|config| config.standalone = false);
+    owned(&world, "stray", "never", "no-such-uid").await;
+    let namespaces: Api<Namespace> = Api::all(world.client.clone());
+    let lab = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "lab" } });
+    namespaces
+        .create(
+            &PostParams::default(),
+            &serde_json::from_value(lab).unwrap(),
+        )
+        .await
+        .unwrap();
+    namespaces
+        .delete("lab", &DeleteParams::default())
+        .await
+        .unwrap();
+    world.service("web", json!({})).await;
+    world.ready("web").await;
+    world.settle().await;
+    assert!(world.api::<ConfigMap>().get("stray").await.is_ok());
+    assert!(namespaces.get("lab").await.is_ok());
+    world.stop().await;
+    world.start();
+    world
+        .until_all(
+            world.api::<ConfigMap>(),
+            "the stray collected",
+            std::collections::BTreeMap::is_empty,
+        )
+        .await;
+    world
+        .until_all(namespaces, "no namespace lab", |all| {
+            !all.contains_key("lab")
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn objects_that_own_each_other_do_not_block_a_foreground_deletion() {
     let world = World::new().await;
     let a = map(&world, "a").await;

@@ -1,5 +1,6 @@
 //! Whatever happens to a container of ours is put right, told once and recorded.
 
+use clos_audit::event::Outcome;
 use clos_engine::fake::Call;
 use clos_plan::container::LimitOptions;
 use clos_plan::observed::{Container, ContainerState};
@@ -65,6 +66,49 @@ async fn a_removed_container_is_made_anew() {
     let (before, after) = repaired(&world, |id| world.engine.remove_by_hand(id).unwrap()).await;
     assert_ne!(before.id, after.id);
     assert_eq!(world.engine.containers().len(), 1);
+}
+
+#[tokio::test]
+async fn a_container_removed_while_it_is_started_again_is_repaired_with_that_cause() {
+    let world = running().await;
+    let id = world.container("web-0").id;
+    world.engine.hold(Call::StartContainer);
+    world.engine.kill_by_hand(&id);
+    world
+        .engine
+        .until_calls(|calls| {
+            calls
+                .iter()
+                .filter(|call| call.starts_with("start"))
+                .count()
+                == 2
+        })
+        .await;
+    world.engine.remove_by_hand(&id).unwrap();
+    world.engine.release(Call::StartContainer);
+    world.until_news("Repaired: a new container").await;
+    world.settle().await;
+    let cause = "container clos_default_web-0 was removed, not by clos";
+    let entries = world.reconciles("Instance", "web-0").await;
+    let repair = &entries.last().unwrap().event;
+    assert_eq!(
+        (repair.cause.as_deref(), repair.result),
+        (Some(cause), Outcome::Repaired),
+        "{entries:#?}"
+    );
+    let news = world.news().await;
+    assert!(news.contains(&format!("Drift: {cause}")), "{news:#?}");
+    assert!(
+        news.iter().all(|line| !line.starts_with("Failed")),
+        "{news:#?}"
+    );
+    let text = world.metrics.encode();
+    for count in ["clos_drift_found_total", "clos_drift_repaired_total"] {
+        assert!(
+            text.contains(&format!("{count}{{cause=\"removed\"}} 1")),
+            "{text}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -197,6 +241,7 @@ async fn a_failed_start_is_tried_again() {
 async fn drift_and_repair_are_told_once_each() {
     let world = running().await;
     repaired(&world, |id| world.engine.kill_by_hand(id)).await;
+    world.until_news("Repaired: ").await;
     world.settle().await;
     let news = world.news().await;
     let count = |reason: &str| news.iter().filter(|line| line.starts_with(reason)).count();

@@ -119,7 +119,13 @@ impl World {
 
     /// Starts the controllers.
     pub(crate) fn start(&mut self) {
-        let config = Config::new(HOST.to_owned(), self.installation.clone(), clock);
+        self.start_as(|_| {});
+    }
+
+    /// Starts the controllers with a configuration changed like this.
+    pub(crate) fn start_as(&mut self, change: impl FnOnce(&mut Config)) {
+        let mut config = Config::new(HOST.to_owned(), self.installation.clone(), clock);
+        change(&mut config);
         let server = self.server.clone();
         let controllers = Controllers {
             config,
@@ -348,15 +354,17 @@ impl World {
     /// Waits until nobody does anything any more. That nothing happens is no condition that could be waited for: it is looked whether
     /// the store and the engine stay as they are while everybody who wants to do something gets the chance to.
     pub(crate) async fn settle(&self) {
-        loop {
-            let (revision, calls) = (self.store.revision(), self.engine.calls().len());
+        let seen = || (self.store.revision(), self.engine.calls().len());
+        let mut before = seen();
+        let mut quiet = 0;
+        while quiet < 3 {
             for _ in 0..200 {
                 tokio::task::yield_now().await;
             }
             tokio::time::sleep(Duration::from_millis(30)).await;
-            if (revision, calls) == (self.store.revision(), self.engine.calls().len()) {
-                return;
-            }
+            let now = seen();
+            quiet = if now == before { quiet + 1 } else { 0 };
+            before = now;
         }
     }
 
@@ -385,6 +393,18 @@ impl World {
             .into_iter()
             .map(|event| format!("{}: {}", event.reason.unwrap(), event.note.unwrap()))
             .collect()
+    }
+
+    /// Waits until a Kubernetes Event begins like this, as `reason: note`.
+    pub(crate) async fn until_news(&self, beginning: &str) {
+        let api: Api<k8s_openapi::api::events::v1::Event> = self.api();
+        self.until_all(api, beginning, |all| {
+            all.values().any(|event| {
+                let (reason, note) = (event.reason.as_deref(), event.note.as_deref());
+                format!("{}: {}", reason.unwrap(), note.unwrap()).starts_with(beginning)
+            })
+        })
+        .await;
     }
 
     /// The next audit entry from now on that matches.

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use clos_plan::container::LimitOptions;
 use clos_plan::desired::Values;
 use clos_plan::observed::{ContainerState, Health, Network, Volume};
-use clos_plan::status::FailureKind;
+use clos_plan::status::{FailureKind, Outcome, was_overtaken};
+use clos_resources::instance::Backoff;
 use clos_resources::names;
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use crate::engine::{failure, image};
 use crate::fixtures::{DB, Ended, declared, plain, running, secret};
-use crate::world::{INSTALLATION, World, at, service};
+use crate::world::{INSTALLATION, Pass, World, at, service};
 
 #[test]
 fn the_first_start_makes_all_that_is_missing_side_by_side_and_then_the_container() {
@@ -119,6 +121,117 @@ fn the_same_end_is_counted_once() {
             .faults,
         2
     );
+}
+
+/// Ends the running container some milliseconds after its start, and passes.
+fn crash_after(world: &mut World, millis: i64) -> Pass {
+    world.now += SignedDuration::from_millis(millis);
+    world.engine.end(DB, 1, world.now);
+    world.pass_instance("db-0")
+}
+
+#[test]
+fn ends_within_one_second_are_faults_of_their_own() {
+    let mut world = plain(json!({}));
+    world.now = at("2026-11-23T12:00:30.1Z");
+    assert_eq!(crash_after(&mut world, 0).planned.plan.steps.len(), 1);
+    assert_eq!(crash_after(&mut world, 50).planned.plan.steps.len(), 0);
+    assert_eq!(world.now, at("2026-11-23T12:00:30.25Z"));
+    let backoff = backoff_of(&world);
+    assert_eq!(
+        (backoff.faults, backoff.next_try.0),
+        (2, at("2026-11-23T12:00:40.25Z"))
+    );
+}
+
+#[test]
+fn faults_count_though_the_engines_clock_is_a_little_ahead() {
+    let mut world = plain(json!({}));
+    for _ in 0..2 {
+        world.pass_time(2);
+        let ahead = world.now + SignedDuration::from_millis(400);
+        world.engine.end(DB, 1, ahead);
+        world.pass_instance("db-0");
+    }
+    assert_eq!(backoff_of(&world).faults, 2);
+    let before = world.statuses();
+    world.pass_instance("db-0");
+    assert_eq!(world.statuses(), before);
+}
+
+#[test]
+fn faults_of_a_clock_that_was_set_back_are_forgotten() {
+    let mut world = plain(json!({}));
+    world.pass_time(2);
+    crash_after(&mut world, 0);
+    world.pass_time(-60);
+    assert_eq!(world.plan_instance("db-0").backoff, None);
+}
+
+#[test]
+fn a_container_removed_while_it_is_started_again_is_no_fault_and_repaired() {
+    let mut world = plain(json!({}));
+    world.pass_time(60);
+    world.engine.end(DB, 137, world.now);
+    let planned = world.plan_instance("db-0");
+    world.engine.remove(DB);
+    let outcome = Outcome::Failed {
+        step: 0,
+        failure: failure(FailureKind::Failed, "No such container"),
+    };
+    assert!(was_overtaken(&planned, &outcome, &world.view("db-0")));
+    let status = world.status_after("db-0", &planned, &outcome);
+    assert_eq!(status.backoff, None);
+    world.instances.get_mut("db-0").unwrap().status = Some(status);
+    insta::assert_snapshot!(world.tell("db-0"));
+}
+
+#[test]
+fn what_clos_removed_is_not_taken_for_removed_by_somebody() {
+    let mut world = plain(json!({}));
+    world
+        .instances
+        .get_mut("db-0")
+        .unwrap()
+        .spec
+        .container
+        .image = "shop/db:2".to_owned();
+    world.engine.offer("shop/db:2");
+    let planned = world.plan_instance("db-0");
+    let create = planned
+        .plan
+        .steps
+        .iter()
+        .position(|step| step.action.to_string().starts_with("create container"));
+    world.engine.remove(DB);
+    let outcome = Outcome::Failed {
+        step: create.unwrap(),
+        failure: failure(FailureKind::EngineUnknown, "it does not answer"),
+    };
+    let status = world.status_after("db-0", &planned, &outcome);
+    assert_eq!(status.container_id, None);
+    world.instances.get_mut("db-0").unwrap().status = Some(status);
+    assert_eq!(world.plan_instance("db-0").drift, []);
+}
+
+#[test]
+fn a_finished_run_that_was_cleaned_away_is_no_drift() {
+    let mut world = plain(json!({"restartPolicy": "OnFailure"}));
+    world.pass_time(60);
+    world.engine.end(DB, 0, world.now);
+    world.settle();
+    world.engine.remove(DB);
+    world.settle();
+    world.pass_time(1);
+    world.instances.get_mut("db-0").unwrap().spec.restarted_at = Some(Time(world.now));
+    let planned = world.plan_instance("db-0");
+    assert!(!planned.plan.is_empty());
+    assert_eq!(planned.drift, []);
+}
+
+fn backoff_of(world: &World) -> Backoff {
+    let status = world.instances["db-0"].status.clone().unwrap();
+    status.backoff.unwrap()
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use clos_plan::action::{Action, EngineAction, Plan, Target};
 use clos_plan::observed::{ContainerState, EngineView, Health, Network};
 use clos_plan::status::FailureKind;
+use clos_resources::conditions::{Reason, Summary};
+use clos_resources::instance::{InstanceState, InstanceStatus};
 use clos_resources::names;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
@@ -489,4 +491,33 @@ fn a_container_that_somebody_keeps_unhealthy_is_no_reason_to_write_again_and_aga
     let before = world.statuses();
     world.round();
     assert_eq!(world.statuses(), before);
+}
+
+#[test]
+fn i6_a_stale_status_never_replaces_a_container_that_is_right() {
+    let mut world = World::running([service("web", json!({}))]);
+    let right = world.instances["web-0"].status.clone().unwrap();
+    let id = right.container_id.clone().unwrap();
+    let stale = |reason: Reason| InstanceStatus {
+        container_id: Some("the-one-before".to_owned()),
+        state: Some(InstanceState::Starting),
+        conditions: Summary::new(reason, "of before").conditions(Some(1), &[], world.now),
+        ..right.clone()
+    };
+    let mut statuses = vec![None, Some(InstanceStatus::default())];
+    for reason in [
+        Reason::Progressing,
+        Reason::ContainerFailed,
+        Reason::CrashLoopBackOff,
+        Reason::EngineUnavailable,
+    ] {
+        statuses.push(Some(stale(reason)));
+    }
+    for status in statuses {
+        world.instances.get_mut("web-0").unwrap().status = status.clone();
+        assert!(world.plan_instance("web-0").plan.is_empty(), "{status:?}");
+        world.pass_instance("web-0");
+        let after = world.instances["web-0"].status.as_ref().unwrap();
+        assert_eq!(after.container_id.as_ref(), Some(&id), "{status:?}");
+    }
 }

@@ -3,6 +3,8 @@
 use clos_plan::action::{Action, ApiAction};
 use clos_plan::service::{self, revision};
 use clos_resources::Service;
+use clos_resources::conditions::{Reason, Summary};
+use clos_resources::instance::{InstanceState, InstanceStatus};
 use clos_resources::lifecycle::State;
 use serde_json::json;
 
@@ -97,6 +99,48 @@ fn a_b_a_ends_where_it_began() {
         world.instances["web-1"].status.as_ref().unwrap().restarts,
         0
     );
+}
+
+#[test]
+fn the_first_instance_that_is_on_its_way_says_what_it_does() {
+    let mut world = World::new([service("web", json!({"replicas": 2}))]);
+    world.pass_service("web");
+    let planned = world.plan_instance("web-1");
+    world.pass_instance("web-0");
+    let conditions = planned.summary.conditions(Some(1), &[], world.now);
+    world.instances.get_mut("web-1").unwrap().status = Some(InstanceStatus {
+        observed_generation: Some(1),
+        state: Some(planned.state),
+        conditions,
+        ..InstanceStatus::default()
+    });
+    insta::assert_snapshot!(world.tell_service("web"), @r"
+      nothing to do
+      web Starting: 1/2 Progressing, 1 of 2 instances are ready; web-1: pulling image shop/web:1
+    ");
+}
+
+#[test]
+fn i2_the_bytes_of_a_pull_do_not_change_what_the_service_says() {
+    let mut world = World::new([web(1)]);
+    world.pass_service("web");
+    let mut said = Vec::new();
+    for megabytes in [34, 35] {
+        let words = format!("pulling image shop/web:1: {megabytes} of 120 MB");
+        let summary = Summary::new(Reason::Progressing, words);
+        world.instances.get_mut("web-0").unwrap().status = Some(InstanceStatus {
+            observed_generation: Some(1),
+            state: Some(InstanceState::Pulling),
+            conditions: summary.conditions(Some(1), &[], world.now),
+            ..InstanceStatus::default()
+        });
+        said.push(world.tell_service("web"));
+    }
+    assert_eq!(said[0], said[1]);
+    insta::assert_snapshot!(said[0], @r"
+      nothing to do
+      web Starting: 0/1 Progressing, 0 of 1 instances are ready; web-0: pulling image shop/web:1
+    ");
 }
 
 #[test]
