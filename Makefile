@@ -3,7 +3,7 @@
 CACHE := $(or $(CLOS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/clos)
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 
-.PHONY: help demo demo-down test engine tools check unit generated regenerate fmt deny
+.PHONY: help demo demo-down test bench engine tools check unit generated regenerate fmt deny
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -15,6 +15,10 @@ demo-down: ## stops the demo and removes everything it made
 	@deploy/demo/demo.sh down
 
 test: engine tools check unit generated ## everything CI checks: format, lints, all tests (real engine, real kubectl), stale files
+
+bench: engine ## clos beside the raw engine in one run (BENCH="10 50", "--full", "--swarm")
+	cargo build --release --quiet --package clos --package clos-bench
+	$(CARGO_TARGET_DIR)/release/clos-bench $(BENCH)
 
 engine: ## a container engine for the tests: one that answers, else Docker from the distribution
 	@deploy/engine.sh up

@@ -1,0 +1,158 @@
+//! From N services declared to N containers running, alternately with the same containers on the raw Engine API.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures::{StreamExt as _, TryStreamExt as _};
+use kube::api::{ListParams, WatchEvent, WatchParams};
+
+use crate::engine::{Engine, PATIENCE, Side};
+use crate::report::{Report, Times};
+use crate::server::{Folder, Server};
+use crate::{between, now, say, swarm};
+
+/// The raw API is measured with each of these numbers of calls at a time; the better one counts.
+const CONCURRENCIES: [usize; 2] = [4, 8];
+
+/// How long clos took, by clocks that all begin when the services are declared.
+struct Converged {
+    accepted: Duration,
+    running: Duration,
+    ready: Duration,
+}
+
+/// Measures, and gives the last server with everything running.
+pub(crate) async fn measure<'e>(
+    engine: &'e Engine,
+    clos: &Path,
+    folder: &Path,
+    count: u16,
+    rounds: u8,
+    with_swarm: bool,
+    report: &mut Report,
+) -> anyhow::Result<Server<'e>> {
+    let swarm = if with_swarm {
+        Some(swarm::measure(engine, count).await?)
+    } else {
+        None
+    };
+    let mut floors = Vec::new();
+    let mut converged = Vec::new();
+    let mut last = None;
+    for round in 1..=rounds {
+        drop(last.take());
+        engine.clear().await?;
+        let mut best = Duration::MAX;
+        for concurrency in CONCURRENCIES {
+            let took = raw(engine, count, concurrency).await?;
+            say(&format!(
+                "{count} services, round {round}: raw API, {concurrency} at a time, {took:.2?}"
+            ));
+            best = best.min(took);
+            engine.clear().await?;
+        }
+        floors.push(best);
+        let server = Server::start(engine, clos, Folder::new(folder)?).await?;
+        let took = converge(engine, &server, count).await?;
+        say(&format!(
+            "{count} services, round {round}: clos {:.2?} (accepted {:.2?}, all ready {:.2?})",
+            took.running, took.accepted, took.ready
+        ));
+        converged.push(took);
+        last = Some(server);
+    }
+    let times = |part: fn(&Converged) -> Duration| Times::new(converged.iter().map(part).collect());
+    let floor = Times::new(floors)?;
+    let ratio = report.compared(
+        format!("{count} services declared -> running"),
+        &times(|took| took.running)?,
+        &floor,
+        "<= 1.15",
+    );
+    report.figure(format!("converge_ratio_{count}"), ratio);
+    report.plain(
+        "  of it until all are accepted",
+        times(|took| took.accepted)?.to_string(),
+        "",
+    );
+    report.plain(
+        "  until all say that they are ready",
+        times(|took| took.ready)?.to_string(),
+        "",
+    );
+    if let Some(swarm) = swarm {
+        let ratio = report.compared(
+            format!("Swarm: {count} services -> running"),
+            &swarm.converged,
+            &floor,
+            "",
+        );
+        report.figure(format!("swarm_converge_ratio_{count}"), ratio);
+        report.plain(
+            "Swarm: killed -> running again",
+            swarm.repaired.to_string(),
+            "",
+        );
+        report.figure("swarm_repair_ms", swarm.repaired.median());
+    }
+    last.context("there is at least one round")
+}
+
+/// The floor: a network, and then so many calls at a time.
+async fn raw(engine: &Engine, count: u16, concurrency: usize) -> anyhow::Result<Duration> {
+    let since = now();
+    engine.create_network().await?;
+    let runs = futures::stream::iter(0..count)
+        .map(|number| async move { engine.run_container(&format!("s{number:03}")).await });
+    let ids: Vec<String> = runs.buffer_unordered(concurrency).try_collect().await?;
+    engine.last_start(Side::Raw, since, ids.len()).await
+}
+
+async fn converge(engine: &Engine, server: &Server<'_>, count: u16) -> anyhow::Result<Converged> {
+    let since = now();
+    server.declare(count)?;
+    let (accepted, started) = tokio::join!(
+        async {
+            accepted(server, count).await?;
+            Ok::<_, anyhow::Error>(between(since, now()))
+        },
+        engine.until_started(Side::Clos, since, usize::from(count)),
+    );
+    started?;
+    server.until_ready(count).await?;
+    let ready = between(since, now());
+    Ok(Converged {
+        accepted: accepted?,
+        running: engine
+            .last_start(Side::Clos, since, usize::from(count))
+            .await?,
+        ready,
+    })
+}
+
+/// Waits until this many services exist.
+async fn accepted(server: &Server<'_>, count: u16) -> anyhow::Result<()> {
+    let services = server.services();
+    let list = services
+        .list(&ListParams::default())
+        .await
+        .context("cannot list services")?;
+    let version = list.metadata.resource_version.unwrap_or_default();
+    let watch = services.watch(&WatchParams::default(), &version).await;
+    let mut watch = watch.context("cannot watch services")?.boxed();
+    let counting = async {
+        let mut exist = list.items.len();
+        while exist < usize::from(count) {
+            let event = watch.try_next().await.context("cannot watch services")?;
+            match event.context("the watch of services ended")? {
+                WatchEvent::Added(_) => exist += 1,
+                WatchEvent::Modified(_) | WatchEvent::Deleted(_) | WatchEvent::Bookmark(_) => {}
+                WatchEvent::Error(status) => anyhow::bail!("the watch of services ended: {status}"),
+            }
+        }
+        Ok(())
+    };
+    let counted = tokio::time::timeout(PATIENCE, counting).await;
+    counted.context("not all services were accepted")?
+}
