@@ -100,8 +100,17 @@ pub(crate) fn of_service(service: Option<&Service>, instances: &[&Instance]) -> 
     };
     Standing::waiting(
         &counts,
-        more.unwrap_or_else(|| words(condition, "is not there yet")),
+        more.unwrap_or_else(|| without_counts(&words(condition, "is not there yet"))),
     )
+}
+
+/// A Service's message without the counts, which stand beside it.
+fn without_counts(message: &str) -> String {
+    match message.split_once(" instances are ready") {
+        None => message.to_owned(),
+        Some((_, "")) => "is on its way".to_owned(),
+        Some((_, rest)) => rest.trim_start_matches("; ").to_owned(),
+    }
 }
 
 /// What an Instance that is not ready says of itself.
@@ -271,6 +280,20 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn counts_that_stand_beside_the_words_are_not_said_twice() {
+        let said = "1 of 2 instances are ready; web-0: exited with 1";
+        assert_eq!(without_counts(said), "web-0: exited with 1");
+        assert_eq!(
+            without_counts("0 of 1 instances are ready"),
+            "is on its way"
+        );
+        assert_eq!(
+            without_counts("waits: db has not started"),
+            "waits: db has not started"
+        );
+    }
+
+    #[test]
     fn every_reason_leads_to_one_of_the_three() {
         let mut lines = Vec::new();
         for reason in [
@@ -400,7 +423,7 @@ pub(crate) mod tests {
                 Some(&of),
                 &[&instance(Reason::Ready, "running", 0)]
             )),
-            "… 1/2 1 of 2 instances are ready"
+            "… 1/2 is on its way"
         );
     }
 
