@@ -9,6 +9,7 @@ use clos_engine::Engine;
 use clos_engine::engine::Scope;
 use clos_plan::desired::{container_name, network_name, references, volume_names};
 use clos_plan::observed::EngineView;
+use clos_plan::values::{config_map_data, secret_data};
 use clos_resources::{Group, Host, Instance, Port, Service};
 use clos_sources::sync::Step;
 use clos_sources::{DesiredSet, ObjectKey, SyncPlan};
@@ -283,27 +284,4 @@ fn with_uid<K: Resource<DynamicType = ()>>(mut object: K) -> K {
         .uid
         .get_or_insert_with(|| format!("of-{name}-to-be-made"));
     object
-}
-
-fn secret_data(secret: Secret) -> BTreeMap<String, Vec<u8>> {
-    secret
-        .data
-        .unwrap_or_default()
-        .into_iter()
-        .map(|(key, value)| (key, value.0))
-        .collect()
-}
-
-fn config_map_data(config_map: ConfigMap) -> BTreeMap<String, Vec<u8>> {
-    let text = config_map
-        .data
-        .unwrap_or_default()
-        .into_iter()
-        .map(|(key, value)| (key, value.into_bytes()));
-    let binary = config_map
-        .binary_data
-        .unwrap_or_default()
-        .into_iter()
-        .map(|(key, value)| (key, value.0));
-    text.chain(binary).collect()
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clos_plan::desired::{Values, references};
 use clos_plan::instance::DependencyState;
 use clos_plan::order::dependency_state;
+use clos_plan::values::{config_map_data, secret_data};
 use clos_resources::{Instance, Port, Service};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::ListParams;
@@ -145,27 +146,4 @@ fn is_held_by(port: &Port, uid: &str) -> bool {
         .holder
         .as_ref()
         .is_some_and(|holder| holder.uid == uid)
-}
-
-fn secret_data(secret: Secret) -> BTreeMap<String, Vec<u8>> {
-    secret
-        .data
-        .unwrap_or_default()
-        .into_iter()
-        .map(|(key, value)| (key, value.0))
-        .collect()
-}
-
-fn config_map_data(config_map: ConfigMap) -> BTreeMap<String, Vec<u8>> {
-    let text = config_map
-        .data
-        .unwrap_or_default()
-        .into_iter()
-        .map(|(key, value)| (key, value.into_bytes()));
-    let binary = config_map
-        .binary_data
-        .unwrap_or_default()
-        .into_iter()
-        .map(|(key, value)| (key, value.0));
-    text.chain(binary).collect()
 }
