@@ -21,6 +21,13 @@ install() {
     { apt-get -qq update >&2 && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >/dev/null; }
 }
 
+# Removes the pid file $2 unless the process in it is a living $1: after a crash the number may be free, somebody else's or a zombie's.
+forget_dead() {
+  [ -f "$2" ] || return 0
+  pid=$(cat "$2")
+  if [ "$(cat "/proc/$pid/comm" 2>/dev/null)" != "$1" ] || grep -qs '^State:.*zombie' "/proc/$pid/status"; then rm -f "$2"; fi
+}
+
 up() {
   answers && return 0
   [ "$(id -u)" = 0 ] || fail "No container engine answers at $socket, and setting one up needs root: start Docker, set DOCKER_HOST, or run this as root."
@@ -36,8 +43,8 @@ up() {
   elif ! answers; then
     say "Starting dockerd ..."
     mkdir -p "$state"
-    # A container of a session that went away leaves its pid file behind.
-    [ ! -e /var/run/docker.pid ] || kill -0 "$(cat /var/run/docker.pid)" 2>/dev/null || rm -f /var/run/docker.pid
+    forget_dead dockerd /var/run/docker.pid
+    forget_dead containerd /var/run/docker/containerd/containerd.pid
     setsid nohup dockerd >"$state/dockerd.log" 2>&1 </dev/null &
     echo $! >"$state/dockerd.pid"
   fi
