@@ -165,10 +165,8 @@ async fn stopped_group(groups: &Api<Group>, service: &Service) -> anyhow::Result
 
 #[cfg(test)]
 mod tests {
-    use clos_sources::Manifests;
-
     use super::*;
-    use crate::tests::server;
+    use crate::tests::holding;
 
     const SHOP: &str = "\
 apiVersion: clos.dev/v1alpha1
@@ -181,16 +179,6 @@ kind: Service
 metadata: { name: web }
 spec: { group: shop, image: \"shop/web:1\" }
 ";
-
-    async fn with_shop() -> Client {
-        let client = server().await;
-        let mut manifests = Manifests::default();
-        manifests.read(std::path::Path::new("shop.yaml"), SHOP.as_bytes());
-        crate::apply::apply(&client, manifests, &mut |_| Ok(()))
-            .await
-            .unwrap();
-        client
-    }
 
     #[test]
     fn a_target_without_a_kind_is_a_service() {
@@ -210,7 +198,7 @@ spec: { group: shop, image: \"shop/web:1\" }
 
     #[tokio::test]
     async fn stopping_and_starting_are_declared() {
-        let client = with_shop().await;
+        let client = holding(SHOP).await;
         let services = Api::<Service>::default_namespaced(client.clone());
         assert_eq!(
             write(&client, "default", Target::Service("web"), Wish::Stop)
@@ -236,7 +224,7 @@ spec: { group: shop, image: \"shop/web:1\" }
 
     #[tokio::test]
     async fn a_service_of_a_stopped_group_is_said_to_stay_stopped() {
-        let client = with_shop().await;
+        let client = holding(SHOP).await;
         write(&client, "default", Target::Group("shop"), Wish::Stop)
             .await
             .unwrap();
@@ -250,7 +238,7 @@ spec: { group: shop, image: \"shop/web:1\" }
 
     #[tokio::test]
     async fn a_restart_is_an_annotation_with_the_time() {
-        let client = with_shop().await;
+        let client = holding(SHOP).await;
         let at: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         write(&client, "default", Target::Group("shop"), Wish::Restart(at))
             .await
@@ -270,7 +258,7 @@ spec: { group: shop, image: \"shop/web:1\" }
 
     #[tokio::test]
     async fn an_unknown_name_is_answered_with_the_known_ones() {
-        let client = with_shop().await;
+        let client = holding(SHOP).await;
         let error = |target, namespace| {
             let client = client.clone();
             async move {

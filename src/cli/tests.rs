@@ -42,6 +42,17 @@ pub(crate) async fn server() -> Client {
     ApiServer::new(config).await.unwrap().client(admin)
 }
 
+/// A client of a server that holds what this YAML declares.
+pub(crate) async fn holding(yaml: &str) -> Client {
+    let client = server().await;
+    let mut manifests = clos_sources::Manifests::default();
+    manifests.read(std::path::Path::new("shop.yaml"), yaml.as_bytes());
+    crate::apply::apply(&client, manifests, &mut |_| Ok(()))
+        .await
+        .unwrap();
+    client
+}
+
 /// A running container of this instance, by id.
 pub(crate) async fn container(engine: &FakeEngine, instance: &str, image: &str) -> String {
     let options = ContainerOptions {

@@ -1,22 +1,6 @@
 //! The commands against a running server: what they print, and their exit codes.
 
-use crate::server::{Server, docker, wait_until};
-
-const WEB: &str = r#"
-apiVersion: clos.dev/v1alpha1
-kind: Group
-metadata: {name: shop, namespace: NAMESPACE}
----
-apiVersion: clos.dev/v1alpha1
-kind: Service
-metadata: {name: web, namespace: NAMESPACE}
-spec:
-  group: shop
-  image: IMAGE
-  imagePullPolicy: Never
-  command: [sh, -c, "touch /tmp/ready; echo hello from web; exec sleep 3600"]
-  stopGracePeriod: 0s
-"#;
+use crate::server::{Server, WEB, docker, wait_until};
 
 fn manifest(server: &Server, name: &str, content: &str) -> String {
     let path = server.scratch(name);

@@ -2,23 +2,7 @@
 
 use serde_json::Value;
 
-use crate::server::{Foreign, Server, docker, inspect, wait_until};
-
-const WEB: &str = r#"
-apiVersion: clos.dev/v1alpha1
-kind: Group
-metadata: {name: shop, namespace: NAMESPACE}
----
-apiVersion: clos.dev/v1alpha1
-kind: Service
-metadata: {name: web, namespace: NAMESPACE}
-spec:
-  group: shop
-  image: IMAGE
-  imagePullPolicy: Never
-  command: [sh, -c, "touch /tmp/ready; exec sleep 3600"]
-  stopGracePeriod: 0s
-"#;
+use crate::server::{Foreign, Server, WEB, docker, inspect, wait_until};
 
 /// What must stay as it is in a container.
 fn face(container: &Value) -> (Value, Value, Value, Value) {

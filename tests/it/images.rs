@@ -4,23 +4,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::server::{IMAGE, Server, docker, succeeded, wait_until};
-
-const WEB: &str = r#"
-apiVersion: clos.dev/v1alpha1
-kind: Group
-metadata: {name: shop, namespace: NAMESPACE}
----
-apiVersion: clos.dev/v1alpha1
-kind: Service
-metadata: {name: web, namespace: NAMESPACE}
-spec:
-  group: shop
-  image: IMAGE
-  imagePullPolicy: Never
-  command: [sh, -c, "touch /tmp/ready; exec sleep 3600"]
-  stopGracePeriod: 0s
-"#;
+use crate::server::{IMAGE, Server, WEB, docker, succeeded, wait_until};
 
 #[test]
 fn a_missing_image_that_must_not_be_pulled_is_a_condition() {

@@ -3,23 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::server::{Server, spawn, succeeded, wait_until};
-
-const WEB: &str = r#"
-apiVersion: clos.dev/v1alpha1
-kind: Group
-metadata: {name: shop, namespace: NAMESPACE}
----
-apiVersion: clos.dev/v1alpha1
-kind: Service
-metadata: {name: web, namespace: NAMESPACE}
-spec:
-  group: shop
-  image: IMAGE
-  imagePullPolicy: Never
-  command: [sh, -c, "touch /tmp/ready; exec sleep 3600"]
-  stopGracePeriod: 0s
-"#;
+use crate::server::{Server, WEB, spawn, succeeded, wait_until};
 
 /// A server whose service was applied with kubectl, not from the folder.
 fn applied() -> (Server, String) {

@@ -18,6 +18,23 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// The image of the tests: busybox without a registry. Its health check succeeds once `/tmp/ready` exists.
 pub(crate) const IMAGE: &str = "clos-it/busybox:2";
 
+/// A group and a service that says hello and runs; `NAMESPACE` and `IMAGE` are to be filled in.
+pub(crate) const WEB: &str = r#"
+apiVersion: clos.dev/v1alpha1
+kind: Group
+metadata: {name: shop, namespace: NAMESPACE}
+---
+apiVersion: clos.dev/v1alpha1
+kind: Service
+metadata: {name: web, namespace: NAMESPACE}
+spec:
+  group: shop
+  image: IMAGE
+  imagePullPolicy: Never
+  command: [sh, -c, "touch /tmp/ready; echo hello from web; exec sleep 3600"]
+  stopGracePeriod: 0s
+"#;
+
 /// A running server with a folder of YAML, a data directory and a namespace name of its own.
 pub(crate) struct Server {
     folder: TempDir,

@@ -3,23 +3,7 @@
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::server::{Server, inspect, wait_until};
-
-const WEB: &str = r#"
-apiVersion: clos.dev/v1alpha1
-kind: Group
-metadata: {name: shop, namespace: NAMESPACE}
----
-apiVersion: clos.dev/v1alpha1
-kind: Service
-metadata: {name: web, namespace: NAMESPACE}
-spec:
-  group: shop
-  image: IMAGE
-  imagePullPolicy: Never
-  command: [sh, -c, "touch /tmp/ready; exec sleep 3600"]
-  stopGracePeriod: 1s
-"#;
+use crate::server::{Server, WEB, inspect, wait_until};
 
 /// Runs a command that must fail, and gives its exit code and standard error.
 fn refused(server: &Server, more: &[&str]) -> (i32, String) {

@@ -290,10 +290,8 @@ async fn remove_volumes(
 
 #[cfg(test)]
 mod tests {
-    use clos_sources::Manifests;
-
     use super::*;
-    use crate::tests::server;
+    use crate::tests::holding;
 
     const SHOP: &str = "\
 apiVersion: clos.dev/v1alpha1
@@ -312,19 +310,9 @@ metadata: { name: other }
 spec: { group: lab, image: \"lab/other:1\" }
 ";
 
-    async fn with_shop() -> Client {
-        let client = server().await;
-        let mut manifests = Manifests::default();
-        manifests.read(std::path::Path::new("shop.yaml"), SHOP.as_bytes());
-        crate::apply::apply(&client, manifests, &mut |_| Ok(()))
-            .await
-            .unwrap();
-        client
-    }
-
     #[tokio::test]
     async fn the_group_and_its_services_go_and_others_stay() {
-        let client = with_shop().await;
+        let client = holding(SHOP).await;
         let removal = look(
             &client,
             Wanted::Named {
@@ -364,7 +352,7 @@ spec: { group: lab, image: \"lab/other:1\" }
 
     #[tokio::test]
     async fn at_the_deadline_what_is_left_is_named() {
-        let client = with_shop().await;
+        let client = holding(SHOP).await;
         let removal = look(&client, Wanted::All).await.unwrap();
         let Gone::NotYet(left) = wait(&client, &removal, Duration::from_millis(300))
             .await
@@ -383,7 +371,7 @@ spec: { group: lab, image: \"lab/other:1\" }
 
     #[tokio::test]
     async fn an_object_that_was_made_anew_meanwhile_is_not_deleted() {
-        let client = with_shop().await;
+        let client = holding(SHOP).await;
         let stale = Going {
             namespace: "default".to_owned(),
             name: "web".to_owned(),
