@@ -3,7 +3,7 @@
 CACHE := $(or $(CLOS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/clos)
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 
-.PHONY: help demo demo-down test bench engine tools check unit generated regenerate fmt deny
+.PHONY: help demo demo-down test soak bench engine tools check unit generated regenerate fmt deny
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -14,7 +14,12 @@ demo: ## a running, repaired shop in minutes, from nothing
 demo-down: ## stops the demo and removes everything it made
 	@deploy/demo/demo.sh down
 
-test: engine tools check generated unit ## everything CI checks: format, lints, all tests (real engine, real kubectl), stale files
+test: engine tools check generated unit ## everything CI checks: format, lints, all tests (real engines, real kubectl), stale files, a soak
+	@$(MAKE) --no-print-directory soak SEED=1
+
+soak: engine tools ## random faults and changes for MINUTES, then everything must be as declared (MINUTES=5 SEED= ENGINE=)
+	cargo build --quiet --package clos --package clos-soak
+	KUBECTL=$$(e2e/tools.sh kubectl) $(CARGO_TARGET_DIR)/debug/clos-soak --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED)) --engine $(or $(ENGINE),$(if $(filter 0,$(shell id -u)),second,default))
 
 bench: engine ## clos beside the raw engine in one run (BENCH="10 50", "--full", "--swarm")
 	cargo build --release --quiet --package clos --package clos-bench

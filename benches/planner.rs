@@ -124,7 +124,7 @@ impl World {
                 let view = EngineView::Known(running_host(&desired, number * REPLICAS + ordinal));
                 let status = self.with_input(instance, &view, |input| {
                     let planned = instance::plan(input);
-                    status::instance_status(input, &planned, &Outcome::AllDone, &view)
+                    status::instance_status(input, &planned, &Outcome::AllDone, None, &view)
                 });
                 self.views[number][ordinal] = view;
                 self.instances[number][ordinal].status = Some(status);
@@ -170,6 +170,7 @@ impl World {
             group: Some(&self.group),
             instances: &self.instances[number],
             mistake: None,
+            values: None,
             host: "box",
             now: now(),
         })
@@ -179,7 +180,7 @@ impl World {
         self.with_input(instance, view, instance::plan)
     }
 
-    fn desired(&self, instance: &Instance) -> Result<Desired, desired::Unresolved> {
+    fn desired<'a>(&'a self, instance: &'a Instance) -> Result<Desired<'a>, desired::Unresolved> {
         desired::desired(instance, &self.values, INSTALLATION)
     }
 
@@ -245,13 +246,13 @@ fn empty_host() -> Observed {
 }
 
 /// The host once the container was made exactly as asked, and started.
-fn running_host(desired: &Desired, number: usize) -> Observed {
-    let options = &desired.container;
+fn running_host(desired: &Desired<'_>, number: usize) -> Observed {
+    let (options, network) = (desired.container(), desired.network());
     let id = format!("{number:064x}");
     let container = Container {
         id: id.clone(),
-        name: options.name.clone(),
-        labels: options.labels.clone(),
+        name: options.name,
+        labels: options.labels,
         image_id: IMAGE_ID.into(),
         created_at: started_at(),
         state: ContainerState::Running {
@@ -259,28 +260,28 @@ fn running_host(desired: &Desired, number: usize) -> Observed {
             health: Health::None,
         },
         live: LiveOptions {
-            networks: BTreeMap::from([(options.network.clone(), options.aliases.clone())]),
-            limits: options.limits.clone(),
+            networks: BTreeMap::from([(options.network, options.aliases)]),
+            limits: options.limits,
             restart_policy: "no".into(),
-            mounts: options.mounts.clone(),
-            ports: options.ports.clone(),
+            mounts: options.mounts,
+            ports: options.ports,
         },
     };
-    let volumes = desired.volumes.iter().map(|volume| {
+    let volumes = desired.volumes().into_iter().map(|volume| {
         let made = Volume {
             name: volume.name.clone(),
             driver: "local".into(),
             options: BTreeMap::new(),
-            labels: volume.labels.clone(),
+            labels: volume.labels,
         };
-        (volume.name.clone(), made)
+        (volume.name, made)
     });
     Observed {
         containers: BTreeMap::from([(id, container)]),
         networks: vec![Network {
             id: "network".into(),
-            name: desired.network.name.clone(),
-            labels: desired.network.labels.clone(),
+            name: network.name,
+            labels: network.labels,
         }],
         volumes: volumes.collect(),
         ..empty_host()

@@ -1,5 +1,5 @@
-//! What the store of record does in a second, on the disk the build lies on: durable puts alone and together, a list of 10 000, and
-//! one change told to 100 watchers.
+//! What the store of record does in a second, on the disk the build lies on: durable puts alone and together, a list of 10 000,
+//! one change told to many watchers, and opening with everything verified.
 #![expect(clippy::unwrap_used, reason = "a benchmark")]
 
 use std::hint::black_box;
@@ -17,7 +17,9 @@ use tokio::runtime::Runtime;
 const VALUE_BYTES: usize = 2048;
 const WRITERS: usize = 64;
 const LISTED: usize = 10_000;
-const WATCHERS: usize = 100;
+const RECORDS: usize = 100_000;
+/// The size of a journal record.
+const RECORD_BYTES: usize = 700;
 
 fn main() {
     let runtime = Runtime::new().unwrap();
@@ -50,14 +52,23 @@ fn main() {
         });
     });
 
-    let store = open(&folder.path().join("watch"));
-    let mut watches: Vec<Watch> = (0..WATCHERS)
-        .map(|_| store.watch("/objects/", store.revision()).unwrap())
-        .collect();
-    benches.throughput(Throughput::Elements(WATCHERS as u64));
-    benches.bench_function("put_seen_by_100_watchers", |b| {
-        b.iter(|| runtime.block_on(put_and_see(&store, &mut watches)));
+    runtime.block_on(record(&store));
+    drop(store);
+    benches.throughput(Throughput::Elements((LISTED + RECORDS) as u64));
+    benches.bench_function("open_10000_objects_100000_records", |b| {
+        b.iter(|| open(&folder.path().join("list")));
     });
+
+    for watchers in [100, 1000] {
+        let store = open(&folder.path().join(format!("watch-{watchers}")));
+        let mut watches: Vec<Watch> = (0..watchers)
+            .map(|_| store.watch("/objects/", store.revision()).unwrap())
+            .collect();
+        benches.throughput(Throughput::Elements(watchers));
+        benches.bench_function(format!("put_seen_by_{watchers}_watchers"), |b| {
+            b.iter(|| runtime.block_on(put_and_see(&store, &mut watches)));
+        });
+    }
     benches.finish();
     criterion.final_summary();
 }
@@ -77,6 +88,15 @@ async fn put_all(store: &Store, keys: std::ops::Range<usize>) {
 async fn fill(store: &Store) {
     for begin in (0..LISTED).step_by(200) {
         put_all(store, begin..begin + 200).await;
+    }
+}
+
+async fn record(store: &Store) {
+    for _ in (0..RECORDS).step_by(1000) {
+        let records = (0..1000).map(|_| store.append(Box::new(|_| vec![b'x'; RECORD_BYTES])));
+        for appended in join_all(records).await {
+            appended.unwrap();
+        }
     }
 }
 

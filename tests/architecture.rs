@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Which crates of ours each crate may depend on. Tests may use more.
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
+    ("failpoints", &[]),
     ("telemetry", &[]),
     ("resources", &[]),
     ("store", &[]),
@@ -20,9 +21,17 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ),
     (
         "controllers",
-        &["resources", "plan", "engine", "auth", "audit", "telemetry"],
+        &[
+            "resources",
+            "plan",
+            "engine",
+            "auth",
+            "audit",
+            "telemetry",
+            "failpoints",
+        ],
     ),
-    ("sources", &["resources", "telemetry"]),
+    ("sources", &["resources", "telemetry", "failpoints"]),
     (
         "app",
         &[
@@ -36,6 +45,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "apiserver",
             "controllers",
             "sources",
+            "failpoints",
         ],
     ),
     (
@@ -61,6 +71,7 @@ const KNOWN_BY_ONE: &[(&str, &str)] = &[
     ("rcgen", "auth"),
     ("kube-cel", "apiserver"),
     ("clap", "cli"),
+    ("fail", "failpoints"),
 ];
 
 /// What a pure crate must not be able to reach.

@@ -113,10 +113,34 @@ async fn a_service_with_everything_that_is_carried_out_is_accepted() {
 }
 
 #[tokio::test]
+async fn every_form_of_an_images_name_is_accepted() {
+    let client = client().await;
+    let digest = "0f".repeat(32);
+    for image in [
+        "web",
+        "web:1",
+        "library/web__x/a-b.c:V1.2_3-rc",
+        "localhost/web",
+        "Registry.example:5000/shop/web:1",
+        "[fd00::1]:5000/web",
+        &format!("web@sha256:{digest}"),
+        &format!("shop/web:1@sha256:{digest}"),
+        &format!("sha256:{digest}"),
+    ] {
+        let answer = service_answer(&client, &json!({ "image": image })).await;
+        assert_eq!(answer, "accepted", "{image}");
+    }
+}
+
+#[tokio::test]
 async fn i12_every_mistake_of_a_service_is_answered_with_its_path_and_what_would_be_right() {
     let cases = [
         json!({"image": null}),
         json!({"imagee": "x"}),
+        json!({"image": "foo/BadName:::x"}),
+        json!({"image": "../events?x="}),
+        json!({"image": "shop/web: 1"}),
+        json!({"image": "shop/web@sha256:12"}),
         json!({"group": "Shop"}),
         json!({"replicas": -1}),
         json!({"state": "Paused"}),

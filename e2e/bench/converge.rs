@@ -8,12 +8,16 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use kube::api::{ListParams, WatchEvent, WatchParams};
 
 use crate::engine::{Engine, PATIENCE, Side};
+use crate::repair::Fault;
 use crate::report::{Report, Times};
 use crate::server::{Folder, Server};
 use crate::{between, now, say, swarm};
 
 /// The raw API is measured with each of these numbers of calls at a time; the better one counts.
 const CONCURRENCIES: [usize; 2] = [4, 8];
+
+/// Up to this many services Swarm is measured, too.
+pub(crate) const MOST_IN_SWARM: u16 = 50;
 
 /// How long clos took, by clocks that all begin when the services are declared.
 struct Converged {
@@ -22,21 +26,35 @@ struct Converged {
     ready: Duration,
 }
 
+/// What converges: so many services, so often, on the raw API, on clos, and on Swarm if wanted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    /// How many services.
+    pub(crate) count: u16,
+    /// How often, alternately.
+    pub(crate) rounds: u8,
+    /// Whether on Swarm, too.
+    pub(crate) with_swarm: bool,
+    /// Whether Swarm is to repair some, too.
+    pub(crate) with_faults: bool,
+}
+
 /// Measures, and gives the last server with everything running.
 pub(crate) async fn measure<'e>(
     engine: &'e Engine,
     clos: &Path,
     folder: &Path,
-    count: u16,
-    rounds: u8,
-    with_swarm: bool,
+    load: Load,
     report: &mut Report,
 ) -> anyhow::Result<Server<'e>> {
-    let swarm = if with_swarm {
-        Some(swarm::measure(engine, count).await?)
-    } else {
-        None
-    };
+    let Load {
+        count,
+        rounds,
+        with_swarm,
+        with_faults,
+    } = load;
+    let mut swarms = Vec::new();
+    let mut repaired = Vec::new();
     let mut floors = Vec::new();
     let mut converged = Vec::new();
     let mut last = None;
@@ -53,6 +71,11 @@ pub(crate) async fn measure<'e>(
             engine.clear().await?;
         }
         floors.push(best);
+        if with_swarm {
+            let swarm = swarm::measure(engine, count, with_faults && round == rounds).await?;
+            swarms.push(swarm.converged);
+            repaired.extend(swarm.repaired);
+        }
         let server = Server::start(engine, clos, Folder::new(folder)?).await?;
         let took = converge(engine, &server, count).await?;
         say(&format!(
@@ -81,20 +104,17 @@ pub(crate) async fn measure<'e>(
         times(|took| took.ready)?.to_string(),
         "",
     );
-    if let Some(swarm) = swarm {
-        let ratio = report.compared(
-            format!("Swarm: {count} services -> running"),
-            &swarm.converged,
-            &floor,
-            "",
-        );
+    if !swarms.is_empty() {
+        let what = format!("Swarm: {count} services -> running");
+        let ratio = report.compared(what, &Times::new(swarms)?, &floor, "");
         report.figure(format!("swarm_converge_ratio_{count}"), ratio);
-        report.plain(
-            "Swarm: killed -> running again",
-            swarm.repaired.to_string(),
-            "",
-        );
-        report.figure("swarm_repair_ms", swarm.repaired.median());
+    }
+    for (fault, times) in repaired {
+        let what = format!("Swarm: {}", fault.words());
+        report.plain(what, times.to_string(), "");
+        if fault == Fault::Kill {
+            report.figure("swarm_repair_ms", times.median());
+        }
     }
     last.context("there is at least one round")
 }
@@ -155,4 +175,18 @@ async fn accepted(server: &Server<'_>, count: u16) -> anyhow::Result<()> {
     };
     let counted = tokio::time::timeout(PATIENCE, counting).await;
     counted.context("not all services were accepted")?
+}
+
+/// Lets clos alone run this many services, for what only depends on how many there are.
+pub(crate) async fn alone<'e>(
+    engine: &'e Engine,
+    clos: &Path,
+    folder: &Path,
+    count: u16,
+) -> anyhow::Result<Server<'e>> {
+    say(&format!("{count} services on clos alone"));
+    let server = Server::start(engine, clos, Folder::new(folder)?).await?;
+    server.declare(count)?;
+    server.until_ready(count).await?;
+    Ok(server)
 }

@@ -2,8 +2,8 @@
 //! here.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -20,6 +20,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use tokio::process::Command;
 
+use crate::second::script;
 use crate::{between, now};
 
 /// The image of all containers, made without a registry.
@@ -59,6 +60,8 @@ pub(crate) struct Engine {
     docker: Docker,
     address: String,
     run: String,
+    /// How often everything was removed.
+    cleared: AtomicU32,
 }
 
 /// Something that happened to a container.
@@ -108,6 +111,7 @@ impl Engine {
             docker,
             address: address.to_owned(),
             run: format!("{}-{}", std::process::id(), now().as_second()),
+            cleared: AtomicU32::new(0),
         })
     }
 
@@ -152,7 +156,7 @@ impl Engine {
 
     /// Makes the image.
     pub(crate) async fn provide_image(&self) -> anyhow::Result<()> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/engine.sh");
+        let script = script();
         let label = format!("LABEL {LABEL_RUN}={}", self.run);
         let status = Command::new(&script)
             .args(["image", IMAGE, "--change", &label])
@@ -298,8 +302,14 @@ impl Engine {
         Ok(between(since, last))
     }
 
+    /// The name of the floor's network. Another one each time, because an old one may have been left behind.
+    pub(crate) fn network(&self) -> String {
+        self.name(&format!("net-{}", self.cleared.load(Ordering::Relaxed)))
+    }
+
     /// Removes the run's containers and networks.
     pub(crate) async fn clear(&self) -> anyhow::Result<()> {
+        self.cleared.fetch_add(1, Ordering::Relaxed);
         let mut attempts = 0;
         // A server that was killed may have left the engine a call that is still carried out.
         loop {
@@ -333,10 +343,14 @@ impl Engine {
                 .await
                 .context("cannot list networks")?;
             for id in networks.into_iter().filter_map(|network| network.id) {
-                self.docker
-                    .remove_network(&id)
-                    .await
-                    .context("cannot remove a network")?;
+                match self.docker.remove_network(&id).await {
+                    // Docker 20.10 now and then forgets to take a removed container off its network, which then stays until it is started anew.
+                    Err(Error::DockerResponseServerError {
+                        status_code: 403,
+                        message,
+                    }) => crate::say(&format!("left behind: {message}")),
+                    removed => removed.context("cannot remove a network")?,
+                }
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! clos beside the raw Engine API, in one run on one engine, so that every figure is a ratio and the machine's mood cancels out.
 //!
-//! In reading order: `engine` is this run's corner of the engine, `raw` the floor, `server` a `clos serve` of its own; `converge`, `repair`, `idle` and
+//! In reading order: `engine` is this run's corner of the engine (`second` makes one of its own), `raw` the floor, `server` a `clos serve` of its own; `converge`, `repair`, `idle` and
 //! `start` each measure one thing, `swarm` what Docker's own orchestrator does; `process` reads what processes cost, `report` is the table
 //! and the file. What is measured without an engine is in the benches beside the tests.
 
@@ -11,6 +11,7 @@ mod process;
 mod raw;
 mod repair;
 mod report;
+mod second;
 mod server;
 mod start;
 mod swarm;
@@ -25,6 +26,7 @@ use clap::Parser;
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::converge::{Load, MOST_IN_SWARM};
 use crate::engine::Engine;
 use crate::report::Report;
 use crate::server::{Folder, Server};
@@ -32,8 +34,11 @@ use crate::server::{Folder, Server};
 /// No run takes longer.
 const LONGEST: Duration = Duration::from_mins(40);
 
-/// The most of what `--full` adds.
+/// The count that `--full` adds.
 const FULL: u16 = 200;
+
+/// So many services `--full` lets run at the end, to see what memory they cost.
+const MANY: u16 = 500;
 
 /// Measures clos beside the raw Engine API. Everything it makes is its own and is removed at the end.
 #[derive(Parser)]
@@ -42,10 +47,10 @@ struct Arguments {
     /// How many services converge, one measurement each
     #[arg(default_values_t = [10, 50], value_parser = clap::value_parser!(u16).range(1..=500))]
     counts: Vec<u16>,
-    /// Also 200 services
+    /// Also 200 services, and what 500 cost while idle
     #[arg(long)]
     full: bool,
-    /// Also Docker Swarm, on an engine that is in no swarm
+    /// Also Docker Swarm; then everything is measured on an engine of its own, which needs root
     #[arg(long)]
     swarm: bool,
     /// How often each convergence is measured, alternately
@@ -57,7 +62,7 @@ struct Arguments {
     /// The clos to measure; the release build by default
     #[arg(long)]
     clos: Option<PathBuf>,
-    /// The engine's socket
+    /// The engine's socket, without --swarm
     #[arg(
         long,
         env = "DOCKER_HOST",
@@ -81,11 +86,22 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let engine = Engine::connect(&arguments.engine).await?;
+    if !arguments.swarm {
+        return on(&arguments.engine, &arguments).await;
+    }
+    let second = second::Second::start().await?;
+    let measured = on(second.address(), &arguments).await;
+    // Also after a failure.
+    second.down().await.and(measured)
+}
+
+/// Everything, on the engine at this socket.
+async fn on(address: &str, arguments: &Arguments) -> anyhow::Result<()> {
+    let engine = Engine::connect(address).await?;
     let mut report = Report::default();
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let measured = tokio::select! {
-        measured = Box::pin(measure(&arguments, &engine, &mut report)) => measured,
+        measured = Box::pin(measure(arguments, &engine, &mut report)) => measured,
         () = tokio::time::sleep(LONGEST) => Err(anyhow::anyhow!("not done after {} minutes", LONGEST.as_secs() / 60)),
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
         _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
@@ -125,6 +141,8 @@ async fn measure(
     counts.extend(arguments.full.then_some(FULL));
     counts.sort_unstable();
     counts.dedup();
+    let in_swarm = counts.iter().copied();
+    let faulty = in_swarm.filter(|count| *count <= MOST_IN_SWARM).max();
 
     engine.provide_image().await?;
     report.note(format!(
@@ -135,17 +153,17 @@ async fn measure(
     ));
     let mut last: Option<(Server<'_>, u16)> = None;
     for count in counts {
-        drop(last.take());
+        if let Some((server, count)) = last.take() {
+            idle::memory(&server, count, report).await?;
+        }
         engine.clear().await?;
-        let server = converge::measure(
-            engine,
-            &clos,
-            &folder,
+        let load = Load {
             count,
-            arguments.rounds,
-            arguments.swarm,
-            report,
-        );
+            rounds: arguments.rounds,
+            with_swarm: arguments.swarm && count <= MOST_IN_SWARM,
+            with_faults: Some(count) == faulty,
+        };
+        let server = converge::measure(engine, &clos, &folder, load, report);
         last = Some((Box::pin(server).await?, count));
     }
     if let Some((mut server, count)) = last {
@@ -161,6 +179,13 @@ async fn measure(
         server.stop().await?;
     }
     engine.clear().await?;
+    if arguments.full {
+        let mut server = Box::pin(converge::alone(engine, &clos, &folder, MANY)).await?;
+        idle::memory(&server, MANY, report).await?;
+        idle::own(&server, MANY, report).await?;
+        server.stop().await?;
+        engine.clear().await?;
+    }
     Box::pin(start::measure(engine, &clos, Folder::new(&folder)?, report)).await?;
     report.note(format!("load at the end {}", process::load()?));
     report.write(&folder.join("engine.json"))
@@ -181,7 +206,7 @@ fn between(from: Timestamp, to: Timestamp) -> Duration {
 }
 
 /// Prints for whoever runs this.
-fn say(words: &str) {
+pub(crate) fn say(words: &str) {
     // Nobody is left to tell when standard output is gone.
     let _ = writeln!(std::io::stdout(), "{words}");
 }

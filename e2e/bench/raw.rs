@@ -13,7 +13,7 @@ impl Engine {
     /// Makes the network of the floor's containers.
     pub(crate) async fn create_network(&self) -> anyhow::Result<()> {
         let request = NetworkCreateRequest {
-            name: self.name("net"),
+            name: self.network(),
             driver: Some("bridge".to_owned()),
             labels: Some(std::iter::once((LABEL_RUN.to_owned(), self.run().to_owned())).collect()),
             ..NetworkCreateRequest::default()
@@ -60,7 +60,7 @@ impl Engine {
             stop_timeout: Some(10),
             host_config: Some(HostConfig {
                 pids_limit: Some(4096),
-                network_mode: Some(self.name("net")),
+                network_mode: Some(self.network()),
                 restart_policy: Some(RestartPolicy {
                     name: Some(RestartPolicyNameEnum::NO),
                     maximum_retry_count: None,
@@ -77,7 +77,7 @@ impl Engine {
                 ..HostConfig::default()
             }),
             networking_config: Some(NetworkingConfig {
-                endpoints_config: Some(std::iter::once((self.name("net"), endpoint)).collect()),
+                endpoints_config: Some(std::iter::once((self.network(), endpoint)).collect()),
             }),
             ..ContainerCreateBody::default()
         }

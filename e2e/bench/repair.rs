@@ -25,7 +25,7 @@ const TARGETS: u16 = 4;
 
 /// What is done to a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+pub(crate) enum Fault {
     Kill,
     KillProcess,
     Stop,
@@ -33,9 +33,11 @@ enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 4] = [Self::Kill, Self::KillProcess, Self::Stop, Self::Remove];
+    /// Each.
+    pub(crate) const ALL: [Self; 4] = [Self::Kill, Self::KillProcess, Self::Stop, Self::Remove];
 
-    fn words(self) -> &'static str {
+    /// What is measured.
+    pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Kill => "killed through the API -> running again",
             Self::KillProcess => "process killed -> running again",
@@ -117,9 +119,10 @@ pub(crate) async fn measure(
     Ok(())
 }
 
-/// Inflicts a fault and waits until the container of this name was started again by somebody; gives the time in between.
-pub(crate) async fn killed(
+/// Inflicts a fault and waits until any container of the side was started, by somebody; gives the time in between.
+pub(crate) async fn inflicted(
     engine: &Engine,
+    fault: Fault,
     container: &str,
     side: Side,
 ) -> anyhow::Result<Duration> {
@@ -130,8 +133,11 @@ pub(crate) async fn killed(
     let since = now();
     let mut events = engine.events(side, since);
     let waiting = async {
-        Fault::Kill.inflict(engine, &target).await?;
-        until(&mut events, "start").await
+        // The repair may be done before the call comes back.
+        let start = until(&mut events, "start");
+        let (inflicted, started) = tokio::join!(fault.inflict(engine, &target), start);
+        inflicted?;
+        started
     };
     let started = tokio::time::timeout(LONGEST, waiting).await;
     let id = started.context("it is not repaired")??.id;

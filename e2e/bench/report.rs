@@ -41,6 +41,14 @@ impl Times {
         }
     }
 
+    /// The one that 95 of 100 do not exceed, in milliseconds.
+    pub(crate) fn p95(&self) -> f64 {
+        let rank = (self.0.len() * 95).div_ceil(100);
+        self.0
+            .get(rank.saturating_sub(1))
+            .map_or(0.0, |time| ms(*time))
+    }
+
     /// The longest, in milliseconds.
     pub(crate) fn longest(&self) -> f64 {
         self.0.last().map_or(0.0, |longest| ms(*longest))
@@ -53,7 +61,12 @@ impl fmt::Display for Times {
         if self.0.len() == 1 {
             write!(f, "{median:.0} ms")
         } else {
-            write!(f, "{median:.0} ms (max {:.0})", self.longest())
+            write!(
+                f,
+                "{median:.0} / {:.0} / {:.0} ms",
+                self.p95(),
+                self.longest()
+            )
         }
     }
 }
@@ -122,7 +135,8 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = Row(["WHAT", "CLOS", "FLOOR", "RATIO", "GOAL"].map(str::to_owned));
+        let head = ["WHAT (p50 / p95 / worst)", "CLOS", "FLOOR", "RATIO", "GOAL"];
+        let head = Row(head.map(str::to_owned));
         let rows: Vec<&Row> = std::iter::once(&head).chain(&self.rows).collect();
         let width = |column: usize| {
             let widths = rows.iter().map(|row| row.0[column].chars().count());
@@ -162,6 +176,14 @@ mod tests {
     }
 
     #[test]
+    fn of_twenty_times_one_is_longer_than_the_95th() {
+        let twenty: Vec<u64> = (1..=20).collect();
+        assert!((times(&twenty).p95() - 19.0).abs() < 1e-9);
+        assert!((times(&twenty).longest() - 20.0).abs() < 1e-9);
+        assert!((times(&[7]).p95() - 7.0).abs() < 1e-9);
+    }
+
+    #[test]
     fn the_table_shows_ratios_beside_their_goals() {
         let mut report = Report::default();
         let ratio = report.compared("repair", &times(&[550, 560]), &times(&[500]), "<= 1.1");
@@ -169,9 +191,9 @@ mod tests {
         report.plain("store writes in an idle minute", "0", "0");
         report.note("load 0.1".to_owned());
         let expected = "\
-WHAT                             CLOS               FLOOR    RATIO   GOAL
-repair                           555 ms (max 560)   500 ms   1.11    <= 1.1
-store writes in an idle minute   0                                   0
+WHAT (p50 / p95 / worst)         CLOS                 FLOOR    RATIO   GOAL
+repair                           555 / 560 / 560 ms   500 ms   1.11    <= 1.1
+store writes in an idle minute   0                                     0
 load 0.1
 ";
         assert_eq!(report.to_string(), expected);

@@ -11,11 +11,12 @@ use bollard::query_parameters::LeaveSwarmOptions;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::engine::{COMMAND, Engine, IMAGE, LABEL_RUN, LABEL_SIDE, PATIENCE, Side};
+use crate::repair::Fault;
 use crate::report::Times;
 use crate::{now, repair, say};
 
-/// How many containers are killed, one after another.
-const FAULTS: u16 = 3;
+/// How often each fault is inflicted.
+const FAULTS: u16 = 5;
 
 /// How many calls at a time.
 const WIDE: usize = 8;
@@ -29,13 +30,17 @@ const LABEL_GATEWAY: &str = "clos-bench.gateway";
 /// What Swarm did.
 pub(crate) struct Swarm {
     /// From declared to running.
-    pub(crate) converged: Times,
-    /// From killed to running again.
-    pub(crate) repaired: Times,
+    pub(crate) converged: Duration,
+    /// From each fault to running again, if that was to be measured.
+    pub(crate) repaired: Vec<(Fault, Times)>,
 }
 
 /// Measures this many services of one replica each on the engine's own bridge.
-pub(crate) async fn measure(engine: &Engine, count: u16) -> anyhow::Result<Swarm> {
+pub(crate) async fn measure(
+    engine: &Engine,
+    count: u16,
+    with_faults: bool,
+) -> anyhow::Result<Swarm> {
     let info = engine
         .docker()
         .info()
@@ -68,7 +73,7 @@ pub(crate) async fn measure(engine: &Engine, count: u16) -> anyhow::Result<Swarm
         .init_swarm(request)
         .await
         .context("cannot make a swarm")?;
-    let measured = in_swarm(engine, count).await;
+    let measured = in_swarm(engine, count, with_faults).await;
     leave(engine).await?;
     measured
 }
@@ -96,7 +101,7 @@ pub(crate) async fn leave(engine: &Engine) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn in_swarm(engine: &Engine, count: u16) -> anyhow::Result<Swarm> {
+async fn in_swarm(engine: &Engine, count: u16, with_faults: bool) -> anyhow::Result<Swarm> {
     let since = now();
     let creations = futures::stream::iter(0..count).map(|number| {
         engine
@@ -116,13 +121,19 @@ async fn in_swarm(engine: &Engine, count: u16) -> anyhow::Result<Swarm> {
         .await?;
     say(&format!("{count} services: Swarm {converged:.2?}"));
     let mut repaired = Vec::new();
-    for number in 0..FAULTS {
-        let container = running_task(engine, number % count).await?;
-        repaired.push(repair::killed(engine, &container, Side::Swarm).await?);
+    for fault in Fault::ALL.into_iter().filter(|_| with_faults) {
+        say(&format!("{FAULTS} times, Swarm: {}", fault.words()));
+        let mut times = Vec::new();
+        for number in 0..FAULTS {
+            let container = running_task(engine, number % count).await?;
+            let took = repair::inflicted(engine, fault, &container, Side::Swarm).await;
+            times.push(took.with_context(|| fault.words())?);
+        }
+        repaired.push((fault, Times::new(times)?));
     }
     Ok(Swarm {
-        converged: Times::new(vec![converged])?,
-        repaired: Times::new(repaired)?,
+        converged,
+        repaired,
     })
 }
 

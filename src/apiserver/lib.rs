@@ -2,7 +2,7 @@
 //! same way.
 //!
 //! In reading order: `server` accepts connections and `in_process` does without, `filters` is the chain every request goes through, `request` reads
-//! what it asks for, `endpoints` answers what is no resource (health, discovery, schemas, reviews), `registry` and
+//! what it asks for, `endpoints` answers what is no resource (health, discovery, schemas, reviews, backups), `registry` and
 //! `core` say which kinds there are, `verbs` does what is asked with any of them, `watch` follows changes, `storage`
 //! lays objects on the store. Pure functions they share: `status` (errors and their HTTP codes), `schema`, `cel` and
 //! `metadata` (what an object may be), `patch`, `selector`, `table`, `discovery`, `openapi`. Beside the requests:
@@ -31,7 +31,8 @@ mod verbs;
 mod watch;
 
 use std::fmt;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use clos_audit::Journal;
@@ -91,6 +92,8 @@ pub(crate) struct State {
     metrics: Metrics,
     retention: Retention,
     documents: endpoints::Documents,
+    /// Where backups are made before they are sent.
+    backups: OnceLock<PathBuf>,
 }
 
 impl ApiServer {
@@ -109,6 +112,7 @@ impl ApiServer {
             readiness: config.readiness,
             metrics: config.metrics,
             retention: config.retention,
+            backups: OnceLock::new(),
         });
         bootstrap::populate(&state, &config.crds).await?;
         Ok(Self { state })
@@ -119,6 +123,13 @@ impl ApiServer {
     pub fn router(&self) -> Router {
         let state = Arc::clone(&self.state);
         Router::new().fallback(move |request| filters::chain(Arc::clone(&state), request))
+    }
+
+    /// From now on backups can be asked for. Each is made in `folder`, on the disk and without a name as soon as it is whole; what a crash
+    /// leaves there can be removed. After the first call, further calls change nothing.
+    pub fn offer_backups(&self, folder: &Path) {
+        // A second folder would only be another place for the same.
+        let _ = self.state.backups.set(folder.to_owned());
     }
 
     /// A client that is `identity`, without a socket in between. Must be called within a tokio runtime.

@@ -1,5 +1,6 @@
 //! The configuration of a server: defaults, then the file, then the environment, then flags; the later one wins, and every mistake is
-//! reported at once. Reading the environment is the caller's business, so that this is a pure function of its inputs.
+//! reported at once. Reading the environment is the caller's business, so that this is a function of its inputs, and of where the folders
+//! among them lead.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -7,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clos_resources::duration::Duration as WrittenDuration;
+use clos_telemetry::logs::Filter;
+
+use crate::folders;
 
 /// Everything a server can be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,9 +34,7 @@ pub struct Config {
     /// How logs are written.
     pub log_format: LogFormat,
     /// What is logged, as `tracing`'s filter: `info`, `clos=debug`.
-    pub log_filter: String,
-    /// Lets one start through that would remove more than the guards allow.
-    pub confirm_removals: bool,
+    pub log_filter: Filter,
 }
 
 /// How logs are written.
@@ -67,13 +69,11 @@ pub enum Setting {
     LogFormat,
     /// `log`
     Log,
-    /// `confirm-removals`
-    ConfirmRemovals,
 }
 
 impl Setting {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 10] = [
         Self::DataDir,
         Self::Dir,
         Self::Listen,
@@ -84,7 +84,6 @@ impl Setting {
         Self::AuditRecords,
         Self::LogFormat,
         Self::Log,
-        Self::ConfirmRemovals,
     ];
 
     /// The word in the file and, after `--`, on the command line.
@@ -100,7 +99,6 @@ impl Setting {
             Self::AuditRecords => "audit-records",
             Self::LogFormat => "log-format",
             Self::Log => "log",
-            Self::ConfirmRemovals => "confirm-removals",
         }
     }
 
@@ -117,7 +115,6 @@ impl Setting {
             Self::AuditRecords => &["CLOS_AUDIT_RECORDS"],
             Self::LogFormat => &["CLOS_LOG_FORMAT"],
             Self::Log => &["CLOS_LOG"],
-            Self::ConfirmRemovals => &["CLOS_CONFIRM_REMOVALS"],
         }
     }
 }
@@ -126,6 +123,8 @@ impl Setting {
 #[derive(Clone, Debug, Default)]
 pub struct Layer {
     values: BTreeMap<Setting, (String, String)>,
+    /// What could not be read at all, for [`Config::resolve`] to report with everything else.
+    mistakes: Vec<String>,
 }
 
 impl Layer {
@@ -136,6 +135,7 @@ impl Layer {
         });
         Self {
             values: given.collect(),
+            mistakes: Vec::new(),
         }
     }
 
@@ -150,27 +150,36 @@ impl Layer {
                 }
             }
         }
-        Self { values }
+        Self {
+            values,
+            mistakes: Vec::new(),
+        }
     }
 
     /// A layer from a configuration file's text. `path` is for messages.
-    pub fn file(path: &Path, text: &str) -> Result<Self, Mistakes> {
-        let read: BTreeMap<String, serde_json::Value> =
-            serde_saphyr::from_str(text).map_err(|error| {
-                Mistakes(vec![format!(
-                    "{}: not a YAML map of settings: {error}",
-                    path.display()
-                )])
-            })?;
-        let mut values = BTreeMap::new();
-        let mut mistakes = Vec::new();
+    pub fn file(path: &Path, text: &str) -> Self {
+        let mut layer = Self::default();
+        // An empty file, or one of comments, sets nothing.
+        let read = serde_saphyr::from_str::<Option<BTreeMap<String, serde_json::Value>>>(text);
+        let read = read.unwrap_or_else(|error| {
+            let place = path.display();
+            layer
+                .mistakes
+                .push(format!("{place}: not a YAML map of settings: {error}"));
+            None
+        });
+        layer.read(path, read.unwrap_or_default());
+        layer
+    }
+
+    fn read(&mut self, path: &Path, read: BTreeMap<String, serde_json::Value>) {
         for (word, value) in read {
             let Some(setting) = Setting::ALL
                 .into_iter()
                 .find(|setting| setting.word() == word)
             else {
                 let known: Vec<&str> = Setting::ALL.into_iter().map(Setting::word).collect();
-                mistakes.push(format!(
+                self.mistakes.push(format!(
                     "{}: {word}: unknown setting; there are {}",
                     path.display(),
                     known.join(", ")
@@ -191,12 +200,8 @@ impl Layer {
                 }
                 other => other.to_string(),
             };
-            values.insert(setting, (text, format!("{}: {word}", path.display())));
-        }
-        if mistakes.is_empty() {
-            Ok(Self { values })
-        } else {
-            Err(Mistakes(mistakes))
+            self.values
+                .insert(setting, (text, format!("{}: {word}", path.display())));
         }
     }
 }
@@ -243,18 +248,16 @@ impl Surroundings {
 impl Config {
     /// The configuration that the layers give, the later ones winning.
     pub fn resolve(surroundings: &Surroundings, layers: &[Layer]) -> Result<Self, Mistakes> {
+        let unread = layers.iter().flat_map(|layer| layer.mistakes.clone());
         let mut reader = Reader {
             layers,
-            mistakes: Vec::new(),
+            mistakes: unread.collect(),
         };
         let config = Self {
             data_dir: reader
                 .path(Setting::DataDir)
                 .unwrap_or_else(|| surroundings.data_dir()),
-            dirs: reader
-                .text(Setting::Dir)
-                .map(|(text, _)| std::env::split_paths(&text).collect())
-                .unwrap_or_default(),
+            dirs: reader.dirs(),
             listen: reader
                 .parse(
                     Setting::Listen,
@@ -272,11 +275,11 @@ impl Config {
                 .and_then(|number| usize::try_from(number).ok())
                 .unwrap_or(8),
             relist: reader
-                .parse::<WrittenDuration>(Setting::Relist, "a duration such as 60s")
-                .map_or(Duration::from_mins(1), WrittenDuration::get),
+                .at_least(Setting::Relist, Duration::from_secs(1))
+                .unwrap_or(Duration::from_mins(1)),
             audit_records: reader
                 .within(Setting::AuditRecords, 1000, 100_000_000)
-                .unwrap_or(1_000_000),
+                .unwrap_or(DEFAULT_AUDIT_RECORDS),
             log_format: reader
                 .word(
                     Setting::LogFormat,
@@ -284,20 +287,12 @@ impl Config {
                 )
                 .unwrap_or(LogFormat::Text),
             log_filter: reader
-                .text(Setting::Log)
-                .map_or_else(|| "warn,clos=info".to_owned(), |(text, _)| text),
-            confirm_removals: reader
-                .word(
-                    Setting::ConfirmRemovals,
-                    &[("true", true), ("false", false)],
+                .parse(
+                    Setting::Log,
+                    "a log filter, such as info, or info,clos_engine=debug",
                 )
-                .unwrap_or(false),
+                .unwrap_or_else(|| DEFAULT_LOG.parse().expect("a constant that parses")),
         };
-        if config.relist < Duration::from_secs(1) {
-            reader
-                .mistakes
-                .push("relist: less than a second; give 1s or more".to_owned());
-        }
         if reader.mistakes.is_empty() {
             Ok(config)
         } else {
@@ -306,6 +301,10 @@ impl Config {
     }
 }
 
+/// So few that a start, which verifies every page of the store, stays well below a second.
+const DEFAULT_AUDIT_RECORDS: u64 = 200_000;
+/// What is logged unless said otherwise.
+const DEFAULT_LOG: &str = "warn,clos=info";
 /// Where the Kubernetes API listens unless said otherwise.
 pub const DEFAULT_LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8081);
@@ -325,6 +324,17 @@ impl Reader<'_> {
             .find_map(|layer| layer.values.get(&setting).cloned())
     }
 
+    fn dirs(&mut self) -> Vec<PathBuf> {
+        let Some((text, place)) = self.text(Setting::Dir) else {
+            return Vec::new();
+        };
+        let folders: Vec<PathBuf> = std::env::split_paths(&text).collect();
+        let wrong = folders::mistakes(&folders);
+        self.mistakes
+            .extend(wrong.into_iter().map(|wrong| format!("{place}: {wrong}")));
+        folders
+    }
+
     fn path(&self, setting: Setting) -> Option<PathBuf> {
         self.text(setting).map(|(text, _)| PathBuf::from(text))
     }
@@ -337,6 +347,20 @@ impl Reader<'_> {
                 .push(format!("{place}: {text:?} is not {wanted}"));
         }
         parsed
+    }
+
+    fn at_least(&mut self, setting: Setting, least: Duration) -> Option<Duration> {
+        let (text, place) = self.text(setting)?;
+        match text.parse::<WrittenDuration>().map(WrittenDuration::get) {
+            Ok(duration) if duration >= least => Some(duration),
+            Ok(_) | Err(_) => {
+                self.mistakes.push(format!(
+                    "{place}: {text:?} is not a duration of {} s or more, such as 60s",
+                    least.as_secs()
+                ));
+                None
+            }
+        }
     }
 
     fn within(&mut self, setting: Setting, least: u64, most: u64) -> Option<u64> {
@@ -423,8 +447,7 @@ mod tests {
         let file = Layer::file(
             Path::new("clos.yaml"),
             "listen: 127.0.0.1:1\nconcurrency: 1\nrelist: 1m\ndir: [a, b]",
-        )
-        .unwrap();
+        );
         let environment = Layer::environment(|name| match name {
             "CLOS_LISTEN" => Some("127.0.0.1:2".to_owned()),
             "CLOS_CONCURRENCY" => Some("2".to_owned()),
@@ -458,25 +481,104 @@ mod tests {
 
     #[test]
     fn i12_every_mistake_is_reported_at_once_with_its_place_and_what_would_be_right() {
-        let file = Layer::file(Path::new("clos.yaml"), "concurrency: 0\nlog-format: xml").unwrap();
-        let flags = flags(&[(Setting::Listen, "8081"), (Setting::Relist, "60")]);
-        let mistakes = Config::resolve(&home(), &[file, flags]).unwrap_err();
+        let file = Layer::file(
+            Path::new("clos.yaml"),
+            "concurrency: 0\nlog-format: xml\nlog: info,clos=loud\nlisden: 1\nconfirm-removals: true",
+        );
+        let environment =
+            Layer::environment(|name| (name == "CLOS_AUDIT_RECORDS").then(|| "many".to_owned()));
+        let flags = flags(&[
+            (Setting::Listen, "8081"),
+            (Setting::Relist, "60"),
+            (Setting::Dir, "/a/shop:/b/shop"),
+        ]);
+        let mistakes = Config::resolve(&home(), &[file, environment, flags]).unwrap_err();
         insta::assert_snapshot!(mistakes, @r#"
+        clos.yaml: confirm-removals: unknown setting; there are data-dir, dir, listen, engine, kubeconfig, concurrency, relist, audit-records, log-format, log
+        clos.yaml: lisden: unknown setting; there are data-dir, dir, listen, engine, kubeconfig, concurrency, relist, audit-records, log-format, log
+        --dir: /a/shop and /b/shop would both be the source "shop", after the last part of their paths, and each would remove what the other declares; rename one of them
         --listen: "8081" is not an address and a port, such as 127.0.0.1:8081
         clos.yaml: concurrency: "0" is not a number from 1 to 64
-        --relist: "60" is not a duration such as 60s
+        --relist: "60" is not a duration of 1 s or more, such as 60s
+        CLOS_AUDIT_RECORDS: "many" is not a number from 1000 to 100000000
         clos.yaml: log-format: "xml" is not one of text, json
+        clos.yaml: log: "info,clos=loud" is not a log filter, such as info, or info,clos_engine=debug
         "#);
     }
 
     #[test]
-    fn an_unknown_word_in_the_file_is_named_with_the_known_ones() {
-        let mistakes = Layer::file(Path::new("clos.yaml"), "lisden: 1").unwrap_err();
-        assert!(
-            mistakes
-                .to_string()
-                .starts_with("clos.yaml: lisden: unknown setting; there are data-dir, dir,"),
-            "{mistakes}"
-        );
+    fn a_file_that_is_no_map_is_a_mistake_and_an_empty_one_is_none() {
+        for text in ["- a\n- b\n", "listen: [", "just words"] {
+            let file = Layer::file(Path::new("clos.yaml"), text);
+            let mistakes = Config::resolve(&home(), &[file]).unwrap_err();
+            assert!(
+                mistakes
+                    .to_string()
+                    .starts_with("clos.yaml: not a YAML map of settings: "),
+                "{mistakes}"
+            );
+        }
+        for text in ["", "# nothing yet\n", "{}"] {
+            let file = Layer::file(Path::new("clos.yaml"), text);
+            let config = Config::resolve(&home(), &[file]).unwrap();
+            assert_eq!(config, Config::resolve(&home(), &[]).unwrap(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_bounds_themselves_are_right_and_what_lies_beyond_them_is_not() {
+        for (setting, right, wrong) in [
+            (Setting::Concurrency, ["1", "64"], ["0", "65"]),
+            (Setting::Relist, ["1s", "24h"], ["999ms", "0s"]),
+            (
+                Setting::AuditRecords,
+                ["1000", "100000000"],
+                ["999", "100000001"],
+            ),
+            (Setting::LogFormat, ["text", "json"], ["Text", ""]),
+            (
+                Setting::Listen,
+                ["0.0.0.0:0", "[::1]:8081"],
+                ["localhost:1", ":8081"],
+            ),
+        ] {
+            let resolved = |value| Config::resolve(&home(), &[flags(&[(setting, value)])]);
+            for value in right {
+                assert!(resolved(value).is_ok(), "{} {value}", setting.word());
+            }
+            for value in wrong {
+                let said = resolved(value).unwrap_err().to_string();
+                let begins = format!("--{}: {value:?} is not ", setting.word());
+                assert!(said.starts_with(&begins), "{said}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_setting_is_one_word_of_the_file_one_flag_and_variables_of_its_own() {
+        let mut words: Vec<&str> = Setting::ALL.into_iter().map(Setting::word).collect();
+        let mut variables: Vec<&str> = Setting::ALL
+            .into_iter()
+            .flat_map(|setting| setting.variables().iter().copied())
+            .collect();
+        for names in [&mut words, &mut variables] {
+            let all = names.len();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), all);
+        }
+        for setting in Setting::ALL {
+            let upper = setting.word().to_uppercase().replace('-', "_");
+            assert_eq!(setting.variables()[0], format!("CLOS_{upper}"));
+            // Each place sets the same thing: a value that is wrong for it is named with that place.
+            let file = Layer::file(Path::new("f"), &format!("{}: x", setting.word()));
+            let environment =
+                Layer::environment(|name| (name == setting.variables()[0]).then(|| "x".to_owned()));
+            let by_flag = flags(&[(setting, "x")]);
+            let resolved = [file, environment, by_flag].map(|layer| {
+                Config::resolve(&home(), &[layer]).map_err(|mistakes| mistakes.0.len())
+            });
+            assert!(resolved[0] == resolved[1] && resolved[1] == resolved[2]);
+        }
     }
 }

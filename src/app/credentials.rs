@@ -4,9 +4,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use clos_auth::{Authority, AuthorityError, Created, WriteError, kubeconfig, write_private};
+use clos_auth::{
+    Authority, AuthorityError, Created, WriteError, kubeconfig, validity, write_private,
+};
 use jiff::Timestamp;
 use kube::config::Kubeconfig;
 use rustls::ServerConfig;
@@ -17,8 +19,8 @@ const CLUSTER: &str = "clos";
 const ADMINISTRATORS: &str = "system:masters";
 /// How long a client certificate lasts.
 const LIFETIME: Duration = Duration::from_hours(365 * 24);
-/// How old a kubeconfig may become before it is written anew.
-const RENEW_AFTER: Duration = Duration::from_hours(330 * 24);
+/// A kubeconfig whose certificate ends sooner than this is written anew.
+const RENEWAL: Duration = Duration::from_hours(35 * 24);
 
 /// Why credentials could not be made or kept.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +71,11 @@ impl Credentials {
         &self.url
     }
 
+    /// The last second of the authority, after which nobody can trust the server.
+    pub(crate) fn end_of_authority(&self) -> Timestamp {
+        self.authority.end()
+    }
+
     /// How the server speaks TLS; its certificate is renewed when it nears its end.
     pub(crate) fn tls(&self, now: Timestamp) -> Result<Arc<ServerConfig>, CredentialsError> {
         Ok(self.authority.server_config(&self.names, now)?)
@@ -98,16 +105,16 @@ impl Credentials {
     }
 
     fn existing(&self, now: Timestamp) -> Existing {
-        let Ok(metadata) = std::fs::metadata(&self.kubeconfig) else {
+        if !self.kubeconfig.exists() {
             return Existing::None;
-        };
+        }
         let Ok(found) = Kubeconfig::read_from(&self.kubeconfig) else {
             return Existing::Foreign;
         };
-        let [cluster] = found.clusters.as_slice() else {
+        let ([cluster], [user]) = (found.clusters.as_slice(), found.auth_infos.as_slice()) else {
             return Existing::Foreign;
         };
-        if cluster.name != CLUSTER || found.auth_infos.len() != 1 {
+        if cluster.name != CLUSTER {
             return Existing::Foreign;
         }
         let cluster = cluster.cluster.clone().unwrap_or_default();
@@ -116,14 +123,14 @@ impl Credentials {
             .and_then(|data| decode(&data));
         let same_server = cluster.server.as_deref() == Some(&self.url)
             && authority.as_deref() == Some(self.authority.certificate_pem());
-        let written = metadata
-            .modified()
-            .ok()
-            .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-        let age = written.and_then(|written| {
-            Duration::from_secs(u64::try_from(now.as_second()).ok()?).checked_sub(written)
-        });
-        if same_server && age.unwrap_or_default() < RENEW_AFTER {
+        // Not the file's own time: whoever edits or copies the file changes that.
+        let certificate = user.auth_info.as_ref();
+        let certificate = certificate.and_then(|user| user.client_certificate_data.as_deref());
+        let valid = certificate
+            .and_then(decode)
+            .and_then(|pem| validity(pem.as_bytes()))
+            .is_some_and(|(begin, end)| begin <= now && now + RENEWAL < end);
+        if same_server && valid {
             Existing::Good
         } else {
             Existing::Outdated
@@ -184,8 +191,7 @@ mod tests {
     }
 
     fn now() -> Timestamp {
-        let written = SystemTime::UNIX_EPOCH.elapsed().unwrap();
-        Timestamp::from_second(i64::try_from(written.as_secs()).unwrap()).unwrap()
+        "2026-11-23T12:00:00Z".parse().unwrap()
     }
 
     #[test]
@@ -239,6 +245,30 @@ mod tests {
                 .keep_kubeconfig(next_year)
                 .unwrap()
         );
+    }
+
+    #[test]
+    fn a_kubeconfig_of_a_time_before_the_clock_was_set_back_is_written_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let wrong = now() + Duration::from_hours(20 * 365 * 24);
+        let (credentials, _) = open(folder.path(), 8081, now());
+        credentials.keep_kubeconfig(wrong).unwrap();
+        assert!(credentials.keep_kubeconfig(now()).unwrap());
+        assert!(!credentials.keep_kubeconfig(now()).unwrap());
+    }
+
+    #[test]
+    fn who_edits_the_kubeconfig_does_not_keep_its_certificate_from_being_renewed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (credentials, _) = open(folder.path(), 8081, now());
+        credentials.keep_kubeconfig(now()).unwrap();
+        let path = folder.path().join("kubeconfig");
+        let next_year = now() + Duration::from_hours(340 * 24);
+        let edited = std::fs::File::options().write(true).open(path).unwrap();
+        edited
+            .set_modified(std::time::SystemTime::from(next_year))
+            .unwrap();
+        assert!(credentials.keep_kubeconfig(next_year).unwrap());
     }
 
     #[test]

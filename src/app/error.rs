@@ -3,20 +3,21 @@
 use std::path::PathBuf;
 
 use clos_apiserver::StartError;
-use clos_store::OpenError;
+use clos_store::{Failure, OpenError};
 
 use crate::credentials::CredentialsError;
+use crate::installation::RunsAlready;
 use crate::listen::ListenError;
 
 /// Why a server did not start, or ended though nobody asked it to.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The engine does not answer.
-    #[error("{source}. Start Docker, or set --engine or DOCKER_HOST")]
-    Engine {
-        /// What the engine's address answered; its text is the sentence's beginning.
-        source: clos_engine::Error,
-    },
+    /// Nobody answers at the engine's address. The error is no `source`, because its text is the sentence's beginning.
+    #[error("{0}. Start Docker, or set --engine or DOCKER_HOST")]
+    NoEngine(clos_engine::Error),
+    /// The engine answers and cannot be used.
+    #[error(transparent)]
+    Engine(clos_engine::Error),
     /// The port.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -35,6 +36,9 @@ pub enum ServeError {
     /// Certificates and the kubeconfig.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
+    /// Another process runs a copy of the same store.
+    #[error(transparent)]
+    Installation(#[from] RunsAlready),
     /// The API.
     #[error("the API could not be set up")]
     Api(#[source] StartError),
@@ -53,4 +57,15 @@ pub enum ServeError {
     /// A part panicked.
     #[error("a part of the server panicked")]
     Panicked(#[source] tokio::task::JoinError),
+}
+
+/// The store failed while the server ran.
+#[derive(Debug, thiserror::Error)]
+#[error("{} takes no more writes; check the disk", path.display())]
+pub(crate) struct StoreLost {
+    /// The database file.
+    pub(crate) path: PathBuf,
+    /// What failed.
+    #[source]
+    pub(crate) source: Failure,
 }

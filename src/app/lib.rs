@@ -2,12 +2,16 @@
 //! and every task has its place in one task set. What the parts do is their crates' business; the command line is not here.
 //!
 //! In reading order: [`config`] is what a server can be told; [`mod@serve`] makes and runs it, over `parts` (what is made once,
-//! with `credentials` and `listen`), `tasks`, `source`, `readiness` and `upkeep`; [`notice`] is what it tells whoever started it, [`error`] why it
-//! did not start.
+//! with `credentials`, `installation` and `listen`), `tasks`, `source` and `folders`, `readiness`, `descriptors` and `upkeep`; [`notice`] is what it tells
+//! whoever started it, [`error`] why it did not start. [`backup`] keeps and restores what a server holds.
 
+pub mod backup;
 pub mod config;
 mod credentials;
+mod descriptors;
 pub mod error;
+mod folders;
+pub mod installation;
 mod listen;
 pub mod notice;
 mod parts;

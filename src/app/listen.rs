@@ -76,4 +76,30 @@ mod tests {
             )
         );
     }
+
+    #[tokio::test]
+    async fn an_address_of_another_machine_is_refused_with_what_to_do() {
+        // Of the range that is for documentation only.
+        let address: SocketAddr = "192.0.2.1:8081".parse().unwrap();
+        let error = bind(address, async |_| vec!["nobody is asked".to_owned()])
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot listen on 192.0.2.1:8081; choose another address with --listen"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_holder_that_cannot_be_seen_is_not_made_up() {
+        let first = bind("127.0.0.1:0".parse().unwrap(), async |_| Vec::new())
+            .await
+            .unwrap();
+        let address = first.local_addr().unwrap();
+        let error = bind(address, async |_| Vec::new()).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("{address} is in use; stop that, or choose another address with --listen")
+        );
+    }
 }

@@ -1,22 +1,20 @@
 //! What a server is made of, each made once and in this order: the engine is asked first and the port is bound before anything is
 //! written, so that a start that must fail leaves nothing behind.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clos_apiserver::{ApiServer, ApiServerConfig, Retention};
 use clos_audit::{Journal, Redactor};
 use clos_auth::Identity;
-use clos_controllers::{Controllers, host_name};
+use clos_controllers::Controllers;
 use clos_engine::Engine;
 use clos_engine::docker::DockerEngine;
-use clos_engine::engine::Info;
 use clos_store::{Health, Options, Store};
 use clos_telemetry::Metrics;
 use clos_telemetry::metrics::StoreTotals;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, Client, ResourceExt};
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -24,6 +22,7 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::credentials::Credentials;
 use crate::error::ServeError;
+use crate::installation::{self, Alone};
 use crate::listen::bind;
 use crate::notice::Notice;
 use crate::readiness::Readiness;
@@ -37,7 +36,7 @@ pub(crate) struct Parts {
     pub(crate) api: ApiServer,
     pub(crate) readiness: Readiness,
     engine: DockerEngine,
-    info: Info,
+    host: String,
     metrics: Metrics,
     redactor: Redactor,
     installation: String,
@@ -56,8 +55,11 @@ impl Parts {
         config: Config,
         clock: fn() -> Timestamp,
         tell: &impl Fn(Notice),
-    ) -> Result<(Self, Front), ServeError> {
-        let no_engine = |source| ServeError::Engine { source };
+    ) -> Result<(Self, Front, Alone), ServeError> {
+        let no_engine = |error| match error {
+            clos_engine::Error::Unreachable { .. } => ServeError::NoEngine(error),
+            other => ServeError::Engine(other),
+        };
         let engine = DockerEngine::connect(&config.engine).map_err(no_engine)?;
         let info = engine.info().await.map_err(no_engine)?;
         check_folders(&config.dirs)?;
@@ -68,7 +70,6 @@ impl Parts {
             data_dir: config.data_dir.clone(),
             engine: info.engine.clone(),
         });
-        let front = Front::make(&config, listener, &info.hostname, clock(), tell)?;
 
         let metrics = Metrics::new();
         let totals = store.clone();
@@ -77,6 +78,8 @@ impl Parts {
         let journal = Journal::new(store.clone(), redactor.clone(), clock);
         let readiness = Readiness::new();
         let (ready, writable) = (readiness.clone(), store.clone());
+        #[cfg(feature = "failpoints")]
+        clos_failpoints::before("fill store");
         let api = ApiServer::new(ApiServerConfig {
             store: store.clone(),
             journal: journal.clone(),
@@ -88,9 +91,19 @@ impl Parts {
         })
         .await
         .map_err(ServeError::Api)?;
-        let installation = installation(api.client(Identity::component("app")))
+        #[cfg(feature = "failpoints")]
+        clos_failpoints::after("fill store");
+        api.offer_backups(&backups_under_way(&config.data_dir));
+        let client = api.client(Identity::component("app"));
+        let installation = installation::id(client.clone())
             .await
             .map_err(ServeError::OwnClient)?;
+        let alone = Alone::with(&installation)?;
+        let host = installation::host(client, &info.hostname)
+            .await
+            .map_err(ServeError::OwnClient)?;
+        // Written when nothing can keep the server from starting any more.
+        let front = Front::make(&config, listener, &info.hostname, clock(), tell)?;
         let parts = Self {
             config,
             clock,
@@ -99,18 +112,17 @@ impl Parts {
             api,
             readiness,
             engine,
-            info,
+            host,
             metrics,
             redactor,
             installation,
         };
-        Ok((parts, front))
+        Ok((parts, front, alone))
     }
 
-    /// The controllers, over everything else.
-    pub(crate) fn controllers(self) -> Controllers {
-        let host = host_name(&self.info.hostname);
-        let mut config = clos_controllers::Config::new(host, self.installation, self.clock);
+    /// The controllers, over everything else. `declared` tells them when the sources have said what is declared.
+    pub(crate) fn controllers(self, declared: watch::Receiver<bool>) -> Controllers {
+        let mut config = clos_controllers::Config::new(self.host, self.installation, self.clock);
         config.concurrency = self.config.concurrency;
         config.relist = self.config.relist;
         let api = self.api;
@@ -119,6 +131,7 @@ impl Parts {
             client: Box::new(move |identity| api.client(identity)),
             engine: Arc::new(self.engine),
             journal: self.journal,
+            declared,
             redactor: self.redactor,
             metrics: self.metrics,
         }
@@ -135,8 +148,12 @@ impl Front {
     ) -> Result<Self, ServeError> {
         let address = listener.local_addr().unwrap_or(config.listen);
         let kubeconfig = &config.kubeconfig;
+        #[cfg(feature = "failpoints")]
+        clos_failpoints::before("make credentials");
         let (credentials, first) =
             Credentials::open(&config.data_dir, kubeconfig, address, hostname, now)?;
+        #[cfg(feature = "failpoints")]
+        clos_failpoints::after("make credentials");
         credentials.keep_kubeconfig(now)?;
         let tls = watch::Sender::new(credentials.tls(now)?);
         if first {
@@ -166,6 +183,18 @@ fn check_folders(dirs: &[PathBuf]) -> Result<(), ServeError> {
     Ok(())
 }
 
+/// The folder in which backups are made before they are sent. What a crash left there goes; that it cannot go keeps no server from starting.
+fn backups_under_way(data_dir: &Path) -> PathBuf {
+    let folder = data_dir.join("backups-under-way");
+    match std::fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            tracing::warn!(folder = %folder.display(), %error, "what a crash left of a backup cannot be removed");
+        }
+        Ok(()) | Err(_) => {}
+    }
+    folder
+}
+
 fn totals_of(store: &Store) -> StoreTotals {
     let stats = store.stats();
     StoreTotals {
@@ -180,12 +209,42 @@ fn takes_writes(store: &Store) -> Result<(), String> {
     match store.health() {
         Health::Writable => Ok(()),
         Health::NoSpace => Err("store: the disk is full; free some space".to_owned()),
+        Health::ReadOnly => {
+            Err("store: the data directory is read-only; make it writable".to_owned())
+        }
         Health::Failed(failure) => Err(format!("store: {failure}")),
     }
 }
 
-/// What makes containers this installation's: the UID of the namespace `kube-system`, as other Kubernetes tools identify a cluster.
-async fn installation(client: Client) -> Result<String, kube::Error> {
-    let namespace = Api::<Namespace>::all(client).get("kube-system").await?;
-    Ok(namespace.uid().unwrap_or_default())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_crash_left_of_a_backup_is_removed_at_the_next_start() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = backups_under_way(data.path());
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join(".half.partial"), "secrets").unwrap();
+        assert_eq!(backups_under_way(data.path()), folder);
+        assert!(!folder.exists());
+    }
+
+    #[test]
+    fn a_folder_of_yaml_that_is_none_is_named_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("web.yaml");
+        std::fs::write(&file, "").unwrap();
+        assert!(check_folders(&[folder.path().to_owned()]).is_ok());
+        for wrong in [file, folder.path().join("missing")] {
+            let error = check_folders(&[folder.path().to_owned(), wrong.clone()]).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "{} is not a folder that can be read; give --dir a folder of YAML",
+                    wrong.display()
+                )
+            );
+        }
+    }
 }

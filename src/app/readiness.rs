@@ -83,4 +83,21 @@ mod tests {
         all.join_next().await.unwrap().unwrap();
         assert_eq!(readiness.check(), Ok(()));
     }
+
+    #[test]
+    fn a_part_says_its_newest_reason_and_may_become_unready_again() {
+        let readiness = Readiness::new();
+        assert_eq!(readiness.check(), Ok(()), "nothing to wait for");
+        readiness.wait_for("source ./shop", "not looked at yet");
+        readiness.wait_for("source ./shop", "the API does not answer");
+        assert_eq!(
+            readiness.check().unwrap_err(),
+            "source ./shop: the API does not answer"
+        );
+        readiness.ready("source ./shop");
+        readiness.ready("nobody ever heard of it");
+        assert_eq!(readiness.check(), Ok(()));
+        readiness.wait_for("engine", "it went away");
+        assert!(readiness.clone().check().is_err(), "clones share it");
+    }
 }

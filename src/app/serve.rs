@@ -9,14 +9,16 @@ use clos_auth::Identity;
 use clos_telemetry::Chain;
 use futures::FutureExt;
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::error::ServeError;
+use crate::descriptors;
+use crate::error::{ServeError, StoreLost};
 use crate::notice::Notice;
 use crate::parts::{Front, Parts};
-use crate::source::add_source;
+use crate::source::{add_source, first_look};
 use crate::tasks::Tasks;
 use crate::upkeep;
 
@@ -33,7 +35,9 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     let begun = Instant::now();
-    let (parts, front) = Parts::make(config, clock, &tell).await?;
+    let limits = descriptors::share(Limits::default(), descriptors::raise());
+    // Held until everything else has ended.
+    let (parts, front, _alone) = Parts::make(config, clock, &tell).await?;
     // The file is closed last, so that it holds what the others did when they stopped.
     let copied = CancellationToken::new();
     let mut export = JoinSet::new();
@@ -46,11 +50,15 @@ pub async fn serve(
     export.spawn(async move { journal.export(sink, until).await });
 
     let mut tasks = Tasks::new(stop);
-    add_front(&mut tasks, &parts, front);
+    add_front(&mut tasks, &parts, front, limits);
     let journal = parts.journal.clone();
     add_loops(&mut tasks, parts, begun, &tell);
     let ended = tasks.run(|| tell(Notice::Stopping)).await;
 
+    if let Err(error) = journal.record_kept().await {
+        let events = journal.kept();
+        tracing::warn!(error = %Chain(&error), events, "what was done while the disk was full could not be recorded");
+    }
     if let Err(error) = journal.flush_noops().await {
         tracing::warn!(error = %Chain(&error), "passes without anything to do could not be recorded");
     }
@@ -60,7 +68,7 @@ pub async fn serve(
 }
 
 /// What others see of the server: the API on its socket, and what keeps it in shape.
-fn add_front(tasks: &mut Tasks, parts: &Parts, front: Front) {
+fn add_front(tasks: &mut Tasks, parts: &Parts, front: Front, limits: Limits) {
     let Front {
         listener,
         credentials,
@@ -69,9 +77,7 @@ fn add_front(tasks: &mut Tasks, parts: &Parts, front: Front) {
     let clock = parts.clock;
     let (api, tls_now) = (parts.api.clone(), tls.subscribe());
     tasks.add("the API server", |stop| async move {
-        Ok(api
-            .serve(listener, tls_now, Limits::default(), stop)
-            .await?)
+        Ok(api.serve(listener, tls_now, limits, stop).await?)
     });
     let api = parts.api.clone();
     tasks.add("the API's maintenance", |stop| async move {
@@ -85,11 +91,17 @@ fn add_front(tasks: &mut Tasks, parts: &Parts, front: Front) {
     tasks.add("the audit journal's retention", |stop| {
         upkeep::forget(journal, max_records, clock, stop).map(Ok)
     });
+    let journal = parts.journal.clone();
+    tasks.add("the audit journal's catching up", |stop| async move {
+        journal.catch_up(stop).await;
+        Ok(())
+    });
     let store = parts.store.clone();
+    let path = parts.config.data_dir.join("store.redb");
     tasks.add("the store", |stop| async move {
         match stop.run_until_cancelled(store.failed()).await {
             None => Ok(()),
-            Some(failure) => Err(Box::from(failure.to_string())),
+            Some(source) => Err(StoreLost { path, source }.into()),
         }
     });
 }
@@ -103,17 +115,23 @@ fn add_loops(
 ) {
     for folder in &parts.config.dirs {
         let client = parts.api.client(Identity::component("source"));
-        let confirm = parts.config.confirm_removals;
         add_source(
             tasks,
             folder,
-            confirm,
             client,
             &parts.readiness,
             parts.clock,
             tell.clone(),
         );
     }
+    let (declared, known) = watch::channel(false);
+    let readiness = parts.readiness.clone();
+    tasks.add("the sources' first look", |stop| async move {
+        stop.run_until_cancelled(first_look(&readiness, &declared))
+            .await;
+        stop.cancelled().await;
+        Ok(())
+    });
     let (readiness, tell) = (parts.readiness.clone(), tell.clone());
     tasks.add("the report of readiness", |stop| async move {
         if stop
@@ -128,7 +146,7 @@ fn add_loops(
         stop.cancelled().await;
         Ok(())
     });
-    let controllers = parts.controllers();
+    let controllers = parts.controllers(known);
     tasks.add("the controllers", |stop| async move {
         Ok(controllers.run(stop).await?)
     });

@@ -108,4 +108,40 @@ mod tests {
         tasks.run(|| said = true).await.unwrap();
         assert!(said);
     }
+
+    #[tokio::test]
+    async fn the_first_failure_is_the_answer_with_its_cause_and_the_others_are_asked_to_end() {
+        let mut tasks = Tasks::new(CancellationToken::new());
+        tasks.add("the API server", |_| async {
+            Err(Box::from("the socket is gone"))
+        });
+        tasks.add("the store", |stop| async move {
+            stop.cancelled().await;
+            Err(Box::from("it was in the way of the first"))
+        });
+        let error = tasks.run(|| {}).await.unwrap_err();
+        assert_eq!(
+            clos_telemetry::Chain(&error).to_string(),
+            "the API server ended without being asked to: the socket is gone"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_failure_while_stopping_is_told_too() {
+        let stop = CancellationToken::new();
+        let mut tasks = Tasks::new(stop.clone());
+        tasks.add("the controllers", |stop| async move {
+            stop.cancelled().await;
+            Err(Box::from("a call did not end"))
+        });
+        stop.cancel();
+        let error = tasks.run(|| {}).await.unwrap_err();
+        assert!(matches!(
+            error,
+            ServeError::Ended {
+                part: "the controllers",
+                ..
+            }
+        ));
+    }
 }

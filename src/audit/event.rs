@@ -100,13 +100,13 @@ pub struct Request {
 pub struct Entry {
     /// Its number; numbers have no gaps and never come back.
     pub seq: u64,
-    /// When it was recorded, to the millisecond.
+    /// When it was recorded, to the millisecond; when it happened, if the disk was full then.
     #[serde(with = "milliseconds")]
     pub time: Timestamp,
     /// What happened.
     #[serde(flatten)]
     pub event: Event,
-    /// How many passes over the object have found nothing to do since its last event.
+    /// How many passes over the object have found nothing to do, or failed as told before, since its last event.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub noops: u64,
 }

@@ -7,9 +7,12 @@ use clos_auth::Identity;
 use clos_store::{CommitError, ReadError, Record, Store};
 use futures::future;
 use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::event::{Entry, Event, Outcome};
 use crate::idle::Idle;
+use crate::kept::{Happened, Kept};
 use crate::object::{Object, ObjectRef};
 use crate::redact::Redactor;
 
@@ -31,6 +34,9 @@ struct Scribe {
     redactor: Redactor,
     clock: fn() -> Timestamp,
     idle: Mutex<Idle>,
+    kept: Mutex<Kept>,
+    /// Something is kept.
+    keeps: Notify,
 }
 
 /// Why the journal could not be written or read.
@@ -69,6 +75,8 @@ impl Journal {
             redactor,
             clock,
             idle: Mutex::default(),
+            kept: Mutex::default(),
+            keeps: Notify::new(),
         };
         Self {
             store,
@@ -86,10 +94,75 @@ impl Journal {
     /// in one transaction, or neither does.
     pub fn within(&self, event: Event) -> Record {
         let scribe = Arc::clone(&self.scribe);
-        Box::new(move |stamp| scribe.entry(stamp.seq, event).to_line().into_bytes())
+        Box::new(move |stamp| {
+            let now = (scribe.clock)();
+            scribe.entry(stamp.seq, event, now).to_line().into_bytes()
+        })
     }
 
-    /// Counts a pass of `actor` over `object` that found nothing to do. Nothing is written: the
+    /// Records an `event` that tells of what was done outside of the store. When the disk is full or read-only, it is kept in memory, and is recorded
+    /// by [`Self::catch_up`] or [`Self::record_kept`] with the time it has now; so is what comes after it.
+    pub async fn record_or_keep(&self, event: Event) -> Result<(), JournalError> {
+        let at = (self.scribe.clock)();
+        // Those before it come first.
+        if self.scribe.kept().is_empty() {
+            match self.record(event.clone()).await {
+                Err(JournalError::Write(CommitError::NoSpace | CommitError::ReadOnly)) => {}
+                recorded => return recorded.map(drop),
+            }
+        }
+        self.scribe.kept().push(Happened { event, at });
+        self.scribe.keeps.notify_one();
+        Ok(())
+    }
+
+    /// Records what is kept each time the store takes writes again, until `stop`.
+    pub async fn catch_up(&self, stop: CancellationToken) {
+        loop {
+            let due = async {
+                self.scribe.keeps.notified().await;
+                self.store.writable().await;
+            };
+            if stop.run_until_cancelled(due).await.is_none() {
+                return;
+            }
+            if self.record_kept().await.is_err() {
+                // It waits until the store takes writes again, which one that failed for good never does.
+                self.scribe.keeps.notify_one();
+            }
+        }
+    }
+
+    /// Records what is kept now, and answers how many events that were.
+    pub async fn record_kept(&self) -> Result<usize, JournalError> {
+        let mut recorded = 0;
+        loop {
+            let next = self.scribe.kept().next();
+            let Some(next) = next else {
+                return Ok(recorded);
+            };
+            let Happened { event, at } = next.to_event();
+            let scribe = Arc::clone(&self.scribe);
+            let record: Record =
+                Box::new(move |stamp| scribe.entry(stamp.seq, event, at).to_line().into_bytes());
+            let written = self.store.append(record).await;
+            written.map_err(JournalError::Write)?;
+            self.scribe.kept().recorded(&next);
+            recorded += 1;
+        }
+    }
+
+    /// What masks secrets in what is recorded.
+    pub fn redactor(&self) -> &Redactor {
+        &self.scribe.redactor
+    }
+
+    /// How many events are kept.
+    pub fn kept(&self) -> u64 {
+        self.scribe.kept().len()
+    }
+
+    /// Counts a pass of `actor` over `object` that found nothing to do, or failed at what its last event tells. Nothing is written: the
     /// object's next event carries the count.
     pub fn noop(&self, actor: &Identity, object: &ObjectRef) {
         let mut idle = self.scribe.idle();
@@ -124,15 +197,19 @@ impl Journal {
 
 impl Scribe {
     /// Runs while the store commits: nothing here may wait.
-    fn entry(&self, seq: u64, event: Event) -> Entry {
+    fn entry(&self, seq: u64, event: Event, at: Timestamp) -> Entry {
         let noops = match &event.object {
             Object::Resource(object) => self.idle().take(object),
             Object::Path(_) => 0,
         };
-        Entry::new(seq, (self.clock)(), event, noops, &self.redactor)
+        Entry::new(seq, at, event, noops, &self.redactor)
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

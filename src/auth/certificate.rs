@@ -11,6 +11,7 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 
@@ -98,6 +99,19 @@ pub(crate) fn names_of(certificate: &X509Certificate<'_>) -> BTreeSet<String> {
 pub(crate) fn end_of(certificate: &X509Certificate<'_>) -> Timestamp {
     let seconds = certificate.validity().not_after.timestamp();
     Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
+}
+
+/// The first second the certificate is valid.
+pub(crate) fn begin_of(certificate: &X509Certificate<'_>) -> Timestamp {
+    let seconds = certificate.validity().not_before.timestamp();
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::MIN)
+}
+
+/// The first and the last second a certificate is valid; `None` when `pem` holds none.
+pub fn validity(pem: &[u8]) -> Option<(Timestamp, Timestamp)> {
+    let certificate = CertificateDer::from_pem_slice(pem).ok()?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).ok()?;
+    Some((begin_of(&parsed), end_of(&parsed)))
 }
 
 /// Whether `certificate` names the key of `authority` as its issuer's. The names are always the

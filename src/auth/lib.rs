@@ -15,6 +15,7 @@ mod tls;
 
 pub use authority::{Authority, AuthorityError, ClientCredential, Created};
 pub use authorizer::{Attributes, Decision, Target, authorize};
+pub use certificate::validity;
 pub use file::{WriteError, write_private};
 pub use identity::{CertificateError, Identity, Method, identity_of};
 pub use kubeconfig::kubeconfig;

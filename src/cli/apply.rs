@@ -8,12 +8,12 @@ use anyhow::Context;
 use clos_engine::Engine;
 use clos_resources::API_GROUP;
 use clos_sources::{DesiredSet, Manifests, ObjectKey, Outcome, Report, SyncOptions};
+use clos_telemetry::Chain;
 use kube::Client;
 
 use crate::Ending;
 use crate::args::{ApplyArgs, Connection};
 use crate::declared::{self, Looked};
-use crate::errors::sentence;
 use crate::output;
 use crate::wait::{self, Subject, Wait};
 
@@ -131,7 +131,7 @@ fn failures(report: &Report) -> Vec<String> {
     report
         .failures
         .iter()
-        .map(|failure| sentence(failure))
+        .map(|failure| Chain(failure).to_string())
         .collect()
 }
 
@@ -268,6 +268,24 @@ data: { a: b }
                 .unwrap(),
             None
         );
+    }
+
+    #[tokio::test]
+    async fn i12_a_value_that_is_none_of_the_allowed_ones_hides_no_other_mistake() {
+        let client = server().await;
+        let wrong = "apiVersion: clos.dev/v1alpha1\nkind: Service\nmetadata: { name: web }\nspec:\n  group: shopp\n  image: a\n  state: Paused\n  \
+                     stopGracePeriod: soon\n  ports:\n  - { containerPort: 80, hostPort: 80000 }\n";
+        let (found, _) = applied(&client, wrong).await;
+        let Applied::Mistakes(text) = found else {
+            panic!("{found:?}")
+        };
+        insta::assert_snapshot!(text);
+        // A group that is there already need not be declared again.
+        let (_, lines) = applied(&client, SHOP.split("---").next().unwrap()).await;
+        assert_eq!(lines, ["group/shop created"]);
+        let right = "apiVersion: clos.dev/v1alpha1\nkind: Service\nmetadata: { name: web }\nspec: { group: shop, image: a }\n";
+        let (_, lines) = applied(&client, right).await;
+        assert_eq!(lines, ["service/web created"]);
     }
 
     #[tokio::test]

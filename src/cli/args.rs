@@ -64,7 +64,7 @@ pub enum Command {
     Serve(ServeArgs),
     /// Apply files or folders of YAML or JSON
     #[command(
-        after_help = "Examples:\n  clos apply -f shop/ --wait\n  clos apply -f web.yaml --wait --timeout 2m\n  kubectl kustomize . | clos apply -f -\n\nWith --wait the exit code is 0 when everything is as declared, 1 when something failed, 124 when the\ndeadline passed and 130 after Ctrl-C, which ends the waiting and not the change."
+        after_help = "Examples:\n  clos apply -f shop/ --wait\n  clos apply -f web.yaml --wait --timeout 2m\n  kubectl kustomize . | clos apply -f -\n\nWith --wait the exit code is 0 when everything is as declared, 1 when something failed, 124 when the\ndeadline passed and 130 after Ctrl-C, which ends the waiting and not the change.\n\nFailed is what no further try will mend: an image that is denied, a program that is not there, three\ncrashes in a row. What is applied unchanged is not started anew: a service that has crashed three\ntimes already has failed at once."
     )]
     Apply(ApplyArgs),
     /// Show what applying would do, call by call; changes nothing. Exit code 2 when there are differences
@@ -84,7 +84,7 @@ pub enum Command {
     Status(StatusArgs),
     /// Print the output of a service's containers
     #[command(
-        after_help = "Examples:\n  clos logs web -f\n  clos logs web-0 --tail 100 --since 10m"
+        after_help = "Examples:\n  clos logs web -f\n  clos logs web-0 --tail 100 --since 10m\n\nWith --follow, containers that are started or made meanwhile are followed, too. What a container\nprints to standard error goes to standard error."
     )]
     Logs(LogsArgs),
     /// Restart a service or group: its containers are stopped and started once
@@ -104,6 +104,21 @@ pub enum Command {
         after_help = "Examples:\n  clos audit --object web-0 --since 1h\n  clos audit --verb reconcile -f -o json"
     )]
     Audit(AuditArgs),
+    /// Show removals that wait because they are many, and confirm them
+    #[command(
+        after_help = "Examples:\n  clos confirm\n  clos confirm host/box --yes\n\nContainers of instances that do not exist any more, and objects that a folder declares no more, are removed without asking when they are few. When five or more and more than a quarter would go at once, or everything, none goes until it is confirmed: an old backup, an empty disk or a lost folder look just like that. A confirmation counts for exactly what it was given for. kubectl does the same with the annotation clos.dev/confirmed-removals on the Host, or on the source's ConfigMap in clos-system."
+    )]
+    Confirm(ConfirmArgs),
+    /// Keep everything the server knows, Secrets included, in one file
+    #[command(
+        after_help = "Examples:\n  clos backup clos-2026-11-23.backup\n  clos backup --data-dir /var/lib/clos last.backup --replace\n\nThe backup is of one moment, while the server goes on; it is checked before it gets its name. It holds all objects and the audit journal. Not in it: images, volumes and what containers wrote; the certificate authority in DATA-DIR/pki; the kubeconfig; clos' configuration; the folders of YAML."
+    )]
+    Backup(BackupArgs),
+    /// Make a data directory from a backup, while no server runs on it
+    #[command(
+        after_help = "Examples:\n  clos restore clos-2026-11-23.backup\n  clos restore clos-2026-11-23.backup --data-dir /srv/clos\n  clos restore clos-2026-11-23.backup --replace\n\nThe backup is checked before anything is touched. The restored server is the same installation: it recognises its containers and leaves them running. Containers that were made after the backup are shown by clos confirm. In a directory without a certificate authority (pki) the next start makes one and writes a new kubeconfig; put the old pki folder there first to keep the old ones."
+    )]
+    Restore(RestoreArgs),
     /// Print the CustomResourceDefinitions of every kind
     #[command(
         after_help = "Examples:\n  clos crds | kubectl apply -f -\n  clos crds --directory crds/"
@@ -141,7 +156,7 @@ pub struct ServeArgs {
     /// How often everything is listed and compared, events or not; 60s by default
     #[arg(long, value_name = "DURATION")]
     pub relist: Option<String>,
-    /// How many audit records are kept; 1000000 by default
+    /// How many audit records are kept; 200000 by default
     #[arg(long, value_name = "NUMBER")]
     pub audit_records: Option<String>,
     /// text or json
@@ -150,9 +165,6 @@ pub struct ServeArgs {
     /// What is logged, such as info or clos_engine=debug
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
-    /// Let this start remove more objects than the guards allow
-    #[arg(long)]
-    pub confirm_removals: bool,
 }
 
 /// `clos apply`
@@ -313,6 +325,45 @@ pub struct AuditArgs {
     /// How to print; json prints one event a line
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<Output>,
+}
+
+/// `clos confirm`
+#[derive(Debug, Args)]
+pub struct ConfirmArgs {
+    /// Only these, as host/NAME or source/NAME; everything that waits by default
+    #[arg(add = ArgValueCompleter::new(completion::waiting))]
+    pub what: Vec<String>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// `clos backup`
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// Where to keep it
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Replace the file if it is there
+    #[arg(long)]
+    pub replace: bool,
+    /// Take it from this data directory, whose server does not run, and not from a running server
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// `clos restore`
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// The backup
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The data directory; the one that `clos serve` uses by default
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<String>,
+    /// Replace the store that is there; it is kept beside
+    #[arg(long)]
+    pub replace: bool,
 }
 
 /// `clos crds`

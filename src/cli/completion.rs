@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use crate::Ending;
 use crate::args::Connection;
-use crate::output;
+use crate::{confirm, output};
 
 /// How long a shell may be kept waiting.
 const PATIENCE: Duration = Duration::from_millis(800);
@@ -67,6 +67,11 @@ pub(crate) fn objects(current: &OsStr) -> Vec<CompletionCandidate> {
         found.extend(names::<Instance>(client, "").await);
         found
     })
+}
+
+/// Where removals wait for a confirmation.
+pub(crate) fn waiting(current: &OsStr) -> Vec<CompletionCandidate> {
+    complete(current, async |client| confirm::places(client).await)
 }
 
 fn complete(

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clos_app::config::{DEFAULT_ENGINE, Surroundings};
 use clos_engine::docker::DockerEngine;
+use clos_telemetry::Chain;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use crate::args::Connection;
-use crate::errors::sentence;
 
 /// One environment variable. The command line is where the environment enters.
 #[expect(
@@ -77,7 +77,7 @@ impl Connection {
             }
             Err(error) => bail!(
                 "cannot reach the server at {server}: {}. Is `clos serve` running?",
-                sentence(&error)
+                Chain(&error)
             ),
         }
     }

@@ -24,7 +24,7 @@ const CONCURRENCY: usize = 16;
 /// What became of looking at what is declared.
 pub(crate) enum Looked<'a> {
     /// Everything was accepted by the server in a dry run.
-    Sound(Prepared<'a>),
+    Sound(Box<Prepared<'a>>),
     /// The user's mistakes, all of them.
     Mistakes(Mistakes),
 }
@@ -70,7 +70,7 @@ pub(crate) async fn look<'a>(
     options: &'a SyncOptions,
 ) -> anyhow::Result<Looked<'a>> {
     match prepare(client, desired, options).await {
-        Ok(prepared) => Ok(Looked::Sound(prepared)),
+        Ok(prepared) => Ok(Looked::Sound(Box::new(prepared))),
         Err(PrepareError::Refused(Refusal::Mistakes(mistakes))) => Ok(Looked::Mistakes(mistakes)),
         Err(
             error @ (PrepareError::Refused(_) | PrepareError::Observe(_) | PrepareError::Check(_)),

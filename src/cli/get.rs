@@ -483,7 +483,7 @@ mod tests {
                 found(&client, &args)
                     .await
                     .err()
-                    .map(|error| crate::errors::sentence(error.as_ref()))
+                    .map(|error| clos_telemetry::Chain(error.as_ref()).to_string())
             }
         };
         let missing = error(GetArgs {

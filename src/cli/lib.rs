@@ -1,18 +1,19 @@
 //! The commands. Each is a module of its name: it reads its arguments, talks to the server through the API or to the engine, and prints.
 //! What is planned, validated or executed lives in other crates.
 //!
-//! In reading order: [`args`] is what can be typed; `connect` finds the server; `output` and `errors` are how things are said; `declared` is
+//! In reading order: [`args`] is what can be typed; `connect` finds the server; `output` is how things are said; `declared` is
 //! what files declare, `live` what the server holds, `wait` waits; then the commands.
 
 mod apply;
 pub mod args;
 mod audit;
+mod backup;
 mod completion;
+mod confirm;
 mod connect;
 mod crds;
 mod declared;
 mod down;
-mod errors;
 mod get;
 mod lifecycle;
 mod live;
@@ -20,6 +21,8 @@ mod logs;
 mod output;
 mod plan;
 mod query;
+#[cfg(test)]
+mod readme;
 mod serve;
 mod status;
 #[cfg(test)]
@@ -60,16 +63,29 @@ impl From<Ending> for ExitCode {
     }
 }
 
-/// Parses the command line and runs it. A request of the shell for completions is answered instead. An error is one sentence.
+/// Parses the command line and runs it. A request of the shell for completions is answered instead. An error and its causes are one sentence.
 pub fn run() -> anyhow::Result<Ending> {
     clap_complete::CompleteEnv::with_factory(Cli::command).complete();
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            error.print()?;
+            return Ok(refused(&error));
+        }
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime
-        .block_on(dispatch(cli))
-        .map_err(|error| anyhow::anyhow!(errors::sentence(error.as_ref())))
+    runtime.block_on(dispatch(cli))
+}
+
+/// How a command line ends that was not understood, or that asked for help. Not with 2, which means differences.
+fn refused(error: &clap::Error) -> Ending {
+    if error.use_stderr() {
+        Ending::NotAsAsked
+    } else {
+        Ending::Done
+    }
 }
 
 async fn dispatch(cli: Cli) -> anyhow::Result<Ending> {
@@ -89,6 +105,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Ending> {
         Command::Start(args) => lifecycle::start(&connection, args).await,
         Command::Down(args) => down::run(&connection, args).await,
         Command::Audit(args) => audit::run(&connection, args).await,
+        Command::Confirm(args) => confirm::run(&connection, args).await,
+        Command::Backup(args) => backup::run(&connection, args).await,
+        Command::Restore(args) => backup::run_restore(args).await,
         Command::Crds(args) => crds::run(args),
         Command::Version => version::run(&connection).await,
         Command::Completion { shell } => completion::run(shell),

@@ -1,73 +1,193 @@
 //! `clos logs`: the output of a service's containers, read from the engine.
 
+use std::collections::BTreeSet;
+
 use anyhow::bail;
-use clos_engine::Engine;
 use clos_engine::logs::{LogLine, LogOptions};
+use clos_engine::{Engine, Error};
 use clos_resources::names::LABEL_SERVICE;
 use clos_resources::{Instance, Service};
-use futures::stream::{BoxStream, SelectAll, select_all};
+use futures::stream::{BoxStream, SelectAll};
 use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
 use kube::api::ListParams;
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 
 use crate::Ending;
 use crate::args::{Connection, LogsArgs};
 use crate::connect::now;
+use crate::live::is_final;
 use crate::output;
 
 pub(crate) async fn run(connection: &Connection, args: LogsArgs) -> anyhow::Result<Ending> {
     let client = connection.client().await?;
     let engine = connection.engine()?;
-    let since = args.since.map(|since| now() - since.get());
-    let options = LogOptions {
-        follow: args.follow,
-        tail: args.tail,
-        since,
-    };
-    let mut lines = lines(&client, &engine, &args, options).await?;
-    while let Some(line) = lines.try_next().await? {
-        output::line(&line)?;
-    }
+    show(&client, &engine, &args, &mut |line| {
+        if line.stderr {
+            output::note(&line.text)
+        } else {
+            output::line(&line.text)
+        }
+    })
+    .await?;
     Ok(Ending::Done)
 }
 
-/// The lines of every container of what is named, as they come. With several containers each line begins with the instance's name.
-async fn lines(
+/// A line as it is printed, and where to.
+#[derive(Debug, PartialEq, Eq)]
+struct Printed {
+    stderr: bool,
+    text: String,
+}
+
+type Print<'a> = dyn FnMut(Printed) -> anyhow::Result<()> + Send + 'a;
+
+/// Prints the lines of every container of what is named, as they come. When they are followed, so are the containers to come, until no
+/// instance is left.
+async fn show(
     client: &Client,
     engine: &dyn Engine,
     args: &LogsArgs,
-    options: LogOptions,
-) -> anyhow::Result<SelectAll<BoxStream<'static, Result<String, clos_engine::Error>>>> {
+    print: &mut Print<'_>,
+) -> anyhow::Result<()> {
     let instances = find(client, &args.namespace, &args.name).await?;
-    let several = instances.len() > 1;
-    let timestamps = args.timestamps;
-    let streams: Vec<_> = instances
-        .iter()
-        .filter_map(|instance| {
-            let id = instance.status.as_ref()?.container_id.clone()?;
-            let prefix = if several {
-                format!("{} | ", instance.name_any())
-            } else {
-                String::new()
-            };
-            Some(
-                engine
-                    .logs(&id, options)
-                    .map(move |line| Ok(shown(&prefix, &line?, timestamps)))
-                    .boxed(),
-            )
-        })
-        .collect();
-    if streams.is_empty() {
+    let since = args.since.map(|since| now() - since.get());
+    let mut outputs = Outputs {
+        engine,
+        timestamps: args.timestamps,
+        options: LogOptions {
+            follow: args.follow,
+            tail: args.tail,
+            since,
+        },
+        named: instances.len() > 1,
+        runs: BTreeSet::new(),
+        lines: SelectAll::new(),
+    };
+    for instance in &instances {
+        outputs.add(instance);
+    }
+    if outputs.runs.is_empty() {
         bail!("{} has no container yet; see why: clos status", args.name);
     }
-    Ok(select_all(streams))
+    if args.follow {
+        return follow(client, args, instances, outputs, print).await;
+    }
+    while let Some(line) = outputs.lines.try_next().await? {
+        print(line)?;
+    }
+    Ok(())
 }
 
-fn shown(prefix: &str, line: &LogLine, timestamps: bool) -> String {
-    match line.at.filter(|_| timestamps) {
+async fn follow(
+    client: &Client,
+    args: &LogsArgs,
+    instances: Vec<Instance>,
+    mut outputs: Outputs<'_>,
+    print: &mut Print<'_>,
+) -> anyhow::Result<()> {
+    let of_service = instances
+        .iter()
+        .any(|instance| instance.name_any() != args.name);
+    let config = if of_service {
+        watcher::Config::default().labels(&format!("{LABEL_SERVICE}={}", args.name))
+    } else {
+        watcher::Config::default().fields(&format!("metadata.name={}", args.name))
+    };
+    let mut left: BTreeSet<String> = instances.iter().map(ResourceExt::name_any).collect();
+    let api: Api<Instance> = Api::namespaced(client.clone(), &args.namespace);
+    let mut changes = watcher(api, config).default_backoff().boxed();
+    loop {
+        tokio::select! {
+            Some(line) = outputs.lines.next() => match line {
+                Ok(line) => print(line)?,
+                // A container that is removed while it is followed; another one follows.
+                Err(Error::NotFound(_) | Error::Interrupted { .. }) => {}
+                Err(error) => return Err(error.into()),
+            },
+            Some(change) = changes.next(), if !left.is_empty() => match change {
+                Ok(watcher::Event::Apply(instance) | watcher::Event::InitApply(instance)) => {
+                    left.insert(instance.name_any());
+                    outputs.named |= left.len() > 1;
+                    outputs.follow(&instance);
+                }
+                Ok(watcher::Event::Delete(instance)) => drop(left.remove(&instance.name_any())),
+                Err(error) if is_final(&error) => return Err(error.into()),
+                // The watch goes on by itself.
+                Ok(watcher::Event::Init | watcher::Event::InitDone) | Err(_) => {}
+            },
+            else => return Ok(()),
+        }
+    }
+}
+
+/// What the containers print.
+struct Outputs<'e> {
+    engine: &'e dyn Engine,
+    timestamps: bool,
+    options: LogOptions,
+    /// Whether each line begins with the instance's name.
+    named: bool,
+    /// The runs that are read: the container, and when it was started.
+    runs: BTreeSet<(String, Option<Timestamp>)>,
+    lines: SelectAll<BoxStream<'static, Result<Printed, Error>>>,
+}
+
+impl Outputs<'_> {
+    /// Reads what was asked for of an instance's container.
+    fn add(&mut self, instance: &Instance) {
+        self.read(instance, self.options);
+    }
+
+    /// Reads a run that began while others were followed, whole.
+    fn follow(&mut self, instance: &Instance) {
+        let started = instance
+            .status
+            .as_ref()
+            .and_then(|status| status.started_at.as_ref());
+        let options = LogOptions {
+            tail: None,
+            since: started.map(|started| started.0),
+            ..self.options
+        };
+        self.read(instance, options);
+    }
+
+    fn read(&mut self, instance: &Instance, options: LogOptions) {
+        let Some(status) = &instance.status else {
+            return;
+        };
+        let Some(id) = &status.container_id else {
+            return;
+        };
+        let started = status.started_at.as_ref().map(|started| started.0);
+        if !self.runs.insert((id.clone(), started)) {
+            return;
+        }
+        let prefix = if self.named {
+            format!("{} | ", instance.name_any())
+        } else {
+            String::new()
+        };
+        let timestamps = self.timestamps;
+        let lines = self.engine.logs(id, options);
+        self.lines.push(
+            lines
+                .map(move |line| Ok(shown(&prefix, &line?, timestamps)))
+                .boxed(),
+        );
+    }
+}
+
+fn shown(prefix: &str, line: &LogLine, timestamps: bool) -> Printed {
+    let text = match line.at.filter(|_| timestamps) {
         Some(at) => format!("{prefix}{at} {}", line.text),
         None => format!("{prefix}{}", line.text),
+    };
+    Printed {
+        stderr: line.stderr,
+        text,
     }
 }
 
@@ -145,12 +265,51 @@ mod tests {
 
     async fn printed(name: &str) -> anyhow::Result<Vec<String>> {
         let (client, engine) = world().await;
-        let mut lines: Vec<String> = lines(&client, &engine, &args(name), LogOptions::default())
-            .await?
-            .try_collect()
-            .await?;
+        let mut lines = Vec::new();
+        show(&client, &engine, &args(name), &mut |line| {
+            lines.push(line.text);
+            Ok(())
+        })
+        .await?;
         lines.sort();
         Ok(lines)
+    }
+
+    #[tokio::test]
+    async fn whoever_follows_sees_the_containers_to_come() {
+        let (client, engine) = world().await;
+        let api = Api::<Instance>::default_namespaced(client.clone());
+        let followed = LogsArgs {
+            follow: true,
+            ..args("web-0")
+        };
+        let (sender, mut printed) = tokio::sync::mpsc::unbounded_channel();
+        let mut print = move |line: Printed| Ok(sender.send(line.text)?);
+        let changes = async {
+            assert_eq!(printed.recv().await.unwrap(), "hello from web-0");
+            let id = container(&engine, "web-0-anew", "x").await;
+            engine.write_line(&id, false, "back again");
+            let status = json!({"status": {"containerId": id}});
+            api.patch_status("web-0", &PatchParams::default(), &Patch::Merge(&status))
+                .await
+                .unwrap();
+            assert_eq!(printed.recv().await.unwrap(), "back again");
+        };
+        tokio::select! {
+            ended = show(&client, &engine, &followed, &mut print) => panic!("{ended:?}"),
+            () = changes => {}
+        }
+    }
+
+    #[test]
+    fn what_a_container_prints_to_standard_error_goes_there() {
+        let line = |stderr| LogLine {
+            at: None,
+            stderr,
+            text: String::new(),
+        };
+        assert!(shown("", &line(true), false).stderr);
+        assert!(!shown("", &line(false), false).stderr);
     }
 
     #[tokio::test]
@@ -183,9 +342,9 @@ mod tests {
             text: "hello".to_owned(),
         };
         assert_eq!(
-            shown("web-0 | ", &line, true),
+            shown("web-0 | ", &line, true).text,
             "web-0 | 2026-01-01T00:00:00Z hello"
         );
-        assert_eq!(shown("", &line, false), "hello");
+        assert_eq!(shown("", &line, false).text, "hello");
     }
 }

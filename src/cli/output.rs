@@ -1,7 +1,8 @@
 //! How things are printed: plain tables, JSON, YAML, and nothing that is not text when nobody looks at a terminal.
 
-use std::io::{self, Write};
+use std::io::{self, BufRead, Write};
 
+use anyhow::Context;
 use console::measure_text_width;
 use serde::Serialize;
 
@@ -23,6 +24,16 @@ pub(crate) fn line(text: &str) -> anyhow::Result<()> {
 /// Prints a line to standard error: what is about the command and not its result.
 pub(crate) fn note(text: &str) -> anyhow::Result<()> {
     Ok(writeln!(io::stderr().lock(), "{text}")?)
+}
+
+/// Asks, and takes nothing but a clear yes for one.
+pub(crate) fn agreed(question: &str, answers: &mut dyn BufRead) -> anyhow::Result<bool> {
+    write!(io::stderr().lock(), "{question}")?;
+    let mut answer = String::new();
+    answers
+        .read_line(&mut answer)
+        .context("cannot read the answer")?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
 /// Prints data as YAML when that was asked for, else as JSON.
@@ -121,5 +132,23 @@ mod tests {
             [ago(5), ago(125), ago(7300), ago(200_000), ago(-5)],
             ["5s", "2m", "2h", "2d", "0s"]
         );
+    }
+
+    #[test]
+    fn only_a_clear_yes_is_one() {
+        for (answer, yes) in [
+            ("y\n", true),
+            ("Yes\n", true),
+            ("\n", false),
+            ("", false),
+            ("n\n", false),
+            ("yup\n", false),
+        ] {
+            assert_eq!(
+                agreed("", &mut answer.as_bytes()).unwrap(),
+                yes,
+                "{answer:?}"
+            );
+        }
     }
 }

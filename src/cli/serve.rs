@@ -61,7 +61,7 @@ pub(crate) async fn run(connection: &Connection, args: ServeArgs) -> anyhow::Res
 }
 
 /// The configuration file: the one that was given must be there, the default one may be.
-fn file_layer(given: Option<&Path>) -> anyhow::Result<Layer> {
+pub(crate) fn file_layer(given: Option<&Path>) -> anyhow::Result<Layer> {
     let path = match given {
         Some(path) => path.to_owned(),
         None if Path::new(DEFAULT_FILE).exists() => PathBuf::from(DEFAULT_FILE),
@@ -69,7 +69,7 @@ fn file_layer(given: Option<&Path>) -> anyhow::Result<Layer> {
     };
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
-    Ok(Layer::file(&path, &text)?)
+    Ok(Layer::file(&path, &text))
 }
 
 fn flags(connection: &Connection, args: ServeArgs) -> Layer {
@@ -83,13 +83,11 @@ fn flags(connection: &Connection, args: ServeArgs) -> Layer {
         audit_records,
         log_format,
         log,
-        confirm_removals,
     } = args;
     let path = |path: PathBuf| path.to_string_lossy().into_owned();
-    let dirs = std::env::join_paths(&dir)
-        .ok()
-        .filter(|joined| !joined.is_empty())
-        .map(|joined| joined.to_string_lossy().into_owned());
+    // As everywhere, `:` is between two folders.
+    let dirs: Vec<String> = dir.into_iter().map(path).collect();
+    let dirs = Some(dirs.join(":")).filter(|dirs| !dirs.is_empty());
     Layer::flags([
         (Setting::DataDir, data_dir),
         (Setting::Dir, dirs),
@@ -101,9 +99,71 @@ fn flags(connection: &Connection, args: ServeArgs) -> Layer {
         (Setting::AuditRecords, audit_records),
         (Setting::LogFormat, log_format),
         (Setting::Log, log),
-        (
-            Setting::ConfirmRemovals,
-            confirm_removals.then(|| "true".to_owned()),
-        ),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use clos_app::config::Surroundings;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    /// The configuration of this command line alone.
+    fn resolved(arguments: &[&str]) -> Result<Config, String> {
+        let line = ["clos", "serve"].iter().chain(arguments);
+        let cli = Cli::try_parse_from(line).unwrap();
+        let Command::Serve(args) = cli.command else {
+            panic!("it is clos serve")
+        };
+        let layers = [flags(&cli.connection, args)];
+        Config::resolve(&Surroundings::default(), &layers).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_flag_reaches_the_setting_of_its_name() {
+        let config = resolved(&[
+            "--dir=./shop",
+            "--dir=./lab",
+            "--data-dir=/data",
+            "--listen=127.0.0.1:9",
+            "--engine=unix:///x.sock",
+            "--kubeconfig=/k",
+            "--concurrency=3",
+            "--relist=7s",
+            "--audit-records=5000",
+            "--log-format=json",
+            "--log=debug",
+        ])
+        .unwrap();
+        let expected = Config {
+            data_dir: "/data".into(),
+            dirs: vec!["./shop".into(), "./lab".into()],
+            listen: "127.0.0.1:9".parse().unwrap(),
+            engine: "unix:///x.sock".to_owned(),
+            kubeconfig: "/k".into(),
+            concurrency: 3,
+            relist: std::time::Duration::from_secs(7),
+            audit_records: 5000,
+            log_format: LogFormat::Json,
+            log_filter: "debug".parse().unwrap(),
+        };
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn a_flag_given_twice_counts_the_second_time() {
+        let config = resolved(&["--listen=127.0.0.1:1", "--listen=127.0.0.1:2"]).unwrap();
+        assert_eq!(config.listen.port(), 2);
+    }
+
+    #[test]
+    fn a_configuration_file_that_was_given_must_be_there() {
+        let error = file_layer(Some(Path::new("/no/such/clos.yaml"))).unwrap_err();
+        assert_eq!(
+            format!("{error:#}"),
+            "cannot read the configuration file /no/such/clos.yaml: No such file or directory (os error 2)"
+        );
+    }
 }

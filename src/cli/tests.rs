@@ -123,3 +123,45 @@ fn every_ending_has_an_exit_code_of_its_own() {
     let expected = [0, 1, 2, 124, 130].map(|code: u8| format!("{:?}", ExitCode::from(code)));
     assert_eq!(endings.map(code), expected);
 }
+
+#[test]
+fn a_wrong_command_line_is_refused_with_what_would_be_right() {
+    let lines: [&[&str]; 12] = [
+        &["aply", "-f", "x"],
+        &["apply"],
+        &["apply", "-f", "x", "--timeout", "1m"],
+        &["apply", "-f", "x", "--wait", "--timeout", "soon"],
+        &["get"],
+        &["get", "csvc", "web", "-A"],
+        &["down"],
+        &["down", "shop", "--all"],
+        &["backup"],
+        &["restore"],
+        &["serve", "--confirm-removals"],
+        &["completion", "tcsh"],
+    ];
+    let mut told = Vec::new();
+    for line in lines {
+        let arguments = ["clos"].iter().chain(line);
+        let error = Cli::command()
+            .term_width(100)
+            .try_get_matches_from(arguments)
+            .unwrap_err();
+        assert_eq!(crate::refused(&error), Ending::NotAsAsked, "{line:?}");
+        told.push(format!("$ clos {}\n{error}\n", line.join(" ")));
+    }
+    insta::assert_snapshot!(told.concat());
+}
+
+#[test]
+fn asking_for_help_or_the_version_is_no_mistake() {
+    for line in [
+        &["clos", "--help"][..],
+        &["clos", "--version"],
+        &["clos", "plan", "-h"],
+        &["clos", "help", "restore"],
+    ] {
+        let error = Cli::command().try_get_matches_from(line).unwrap_err();
+        assert_eq!(crate::refused(&error), Ending::Done, "{line:?}");
+    }
+}

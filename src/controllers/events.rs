@@ -17,7 +17,7 @@ pub(crate) struct News {
     pub(crate) warning: bool,
     /// What happened, in one word.
     pub(crate) reason: &'static str,
-    /// Which kind of it: news of the same reason and kind are told once and counted.
+    /// Which kind of it: news of the same reason and kind whose notes differ in figures alone are told once and counted.
     pub(crate) action: &'static str,
     /// What happened, in a sentence.
     pub(crate) note: String,
@@ -59,8 +59,8 @@ impl Events {
                     EventType::Normal
                 },
                 reason: news.reason.to_owned(),
-                note: Some(shortened(&self.redactor.mask(&news.note))),
-                action: news.action.to_owned(),
+                note: Some(shortened(&self.redactor.mask(&news.note), 1024)),
+                action: kind(news.action, &self.redactor.mask(&news.note)),
                 secondary: related.cloned(),
             };
             match recorder.publish(&event, about).await {
@@ -102,27 +102,49 @@ impl Events {
     }
 }
 
-/// A note has at most 1024 bytes.
-fn shortened(note: &str) -> String {
-    const LONGEST: usize = 1024 - '…'.len_utf8();
-    if note.len() <= LONGEST {
-        return note.to_owned();
+/// The kind of news by which they are counted, as an Event's action: of news of one kind the first note alone is ever shown, so what the
+/// note says without its figures is a part of it.
+fn kind(action: &str, note: &str) -> String {
+    let has_figures = |word: &&str| word.contains(|letter: char| letter.is_ascii_digit());
+    let words = note.split_whitespace().filter(|word| !has_figures(word));
+    let words: Vec<&str> = words.collect();
+    shortened(&format!("{action}: {}", words.join(" ")), 128)
+}
+
+/// A note has at most 1024 bytes, an action 128.
+fn shortened(text: &str, longest: usize) -> String {
+    if text.len() <= longest {
+        return text.to_owned();
     }
-    let mut end = LONGEST;
-    while !note.is_char_boundary(end) {
+    let mut end = longest - '…'.len_utf8();
+    while !text.is_char_boundary(end) {
         end -= 1;
     }
-    format!("{}…", &note[..end])
+    format!("{}…", &text[..end])
 }
 
 #[cfg(test)]
 mod tests {
-    use super::shortened;
+    use super::{kind, shortened};
 
     #[test]
     fn a_note_has_at_most_1024_bytes_and_is_cut_between_characters() {
-        assert_eq!(shortened("short"), "short");
-        let cut = shortened(&"ä".repeat(800));
+        assert_eq!(shortened("short", 1024), "short");
+        let cut = shortened(&"ä".repeat(800), 1024);
         assert!(cut.len() <= 1024 && cut.ends_with('…'), "{}", cut.len());
+    }
+
+    #[test]
+    fn news_are_of_one_kind_when_their_notes_differ_in_figures_alone() {
+        let of = |note| kind("Repair", note);
+        assert_eq!(
+            of("started again in 730 ms (1 action)"),
+            of("started again in 42 ms (2 action)")
+        );
+        assert_ne!(
+            of("started again in 730 ms (1 action)"),
+            of("thawed in 730 ms (1 action)")
+        );
+        assert!(of(&"ä".repeat(800)).len() <= 128);
     }
 }

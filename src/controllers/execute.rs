@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clos_engine::engine::{Done, Progress};
 use clos_engine::{Engine, Error};
 use clos_plan::action::{Action, EngineAction, Plan, Target};
-use clos_plan::status::{Failure, FailureKind, Outcome};
+use clos_plan::status::{Failure, FailureKind, HELD_BY, Outcome};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
@@ -37,6 +37,8 @@ pub(crate) struct Executed {
     pub(crate) outcome: Outcome,
     /// Indices of the steps that were done, in order.
     pub(crate) done: Vec<usize>,
+    /// The id of the container that a step made, if one did.
+    pub(crate) made: Option<String>,
     /// Whether steps were left out because everything stops or the engine became unknown.
     pub(crate) interrupted: bool,
 }
@@ -90,6 +92,10 @@ impl Executor {
         let done: Vec<usize> = (0..states.len())
             .filter(|&index| matches!(states[index], State::Done(_)))
             .collect();
+        let made = states.iter().find_map(|state| match state {
+            State::Done(Done::Container(id)) => Some(id.clone()),
+            State::Waiting | State::Running | State::Done(Done::Nothing) | State::Failed(_) => None,
+        });
         let first = states
             .into_iter()
             .enumerate()
@@ -111,6 +117,7 @@ impl Executor {
         Executed {
             outcome,
             done,
+            made,
             interrupted,
         }
     }
@@ -120,13 +127,18 @@ impl Executor {
         action: &Action,
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Done, Failure> {
-        match action {
+        #[cfg(feature = "failpoints")]
+        clos_failpoints::before(&action.to_string());
+        let answer = match action {
             Action::Api(action) => self.api.call(action).await.map(|()| Done::Nothing),
             Action::Engine(action) => match self.engine_call(action, progress).await {
                 Ok(done) => Ok(done),
                 Err(error) => Err(self.failure(error).await),
             },
-        }
+        };
+        #[cfg(feature = "failpoints")]
+        clos_failpoints::after(&action.to_string());
+        answer
     }
 
     async fn engine_call(
@@ -165,21 +177,22 @@ impl Executor {
             Error::Unreachable { .. } | Error::Deadline { .. } | Error::Interrupted { .. } => {
                 FailureKind::EngineUnknown
             }
-            Error::Pull { transient, .. } => FailureKind::ImagePull { transient },
-            Error::NameTaken(_) => FailureKind::NameTaken,
-            Error::PortTaken(_) => return self.port_taken(message).await,
-            Error::Refused(_) | Error::TooOld { .. } if wrong_platform(&message) => {
+            Error::Pull { .. } | Error::Refused(_) if wrong_platform(&message) => {
                 FailureKind::ImageArch
             }
-            Error::Refused(_) | Error::TooOld { .. } => FailureKind::Refused,
+            Error::Pull { transient, .. } => FailureKind::ImagePull { transient },
+            Error::NameTaken(_) => FailureKind::NameTaken,
+            Error::NoAddresses => FailureKind::NoAddresses,
+            Error::PortTaken { port, .. } => return self.port_taken(message, port).await,
+            Error::Refused(_) | Error::TooOld { .. } | Error::TooNew { .. } => FailureKind::Refused,
             Error::NotFound(_) | Error::Failed(_) => FailureKind::Failed,
         };
         Failure { kind, message }
     }
 
     /// Names who publishes the port, when the engine knows.
-    async fn port_taken(&self, message: String) -> Failure {
-        let holders = match port_in(&message) {
+    async fn port_taken(&self, message: String, port: Option<u16>) -> Failure {
+        let holders = match port {
             Some(port) => self.engine.publishers(port).await.unwrap_or_default(),
             None => Vec::new(),
         };
@@ -188,7 +201,7 @@ impl Executor {
                 "{message}; stop the program that listens there, or choose another hostPort"
             ),
             holders => format!(
-                "{message}; it is published by {}: stop that, or choose another hostPort",
+                "{message}{HELD_BY}{}: stop that, or choose another hostPort",
                 holders.join(", ")
             ),
         };
@@ -259,41 +272,5 @@ fn with_target(action: &Action, states: &[State]) -> Action {
 fn wrong_platform(message: &str) -> bool {
     message.contains("exec format error")
         || message.contains("does not match the specified platform")
-}
-
-/// The host's port in the engine's words, such as `Bind for 127.0.0.1:8080 failed: port is already allocated`: the last number after a
-/// colon that is a port.
-fn port_in(message: &str) -> Option<u16> {
-    let after_colons = message.split(':').skip(1);
-    let numbers = after_colons.filter_map(|part| {
-        let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
-        digits.parse::<u16>().ok().filter(|&port| port > 0)
-    });
-    numbers.last()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::port_in;
-
-    #[test]
-    fn the_port_is_read_from_the_engines_words() {
-        for (message, port) in [
-            (
-                "driver failed programming external connectivity on endpoint clos_default_web-0 (1f2e): Bind for 127.0.0.1:8080 failed: port is already allocated",
-                8080,
-            ),
-            (
-                "failed to bind host port for 0.0.0.0:53:172.18.0.2:5353/udp: address already in use",
-                5353,
-            ),
-            (
-                "Error starting userland proxy: listen tcp4 127.0.0.1:80: bind: address already in use",
-                80,
-            ),
-        ] {
-            assert_eq!(port_in(message), Some(port), "{message}");
-        }
-        assert_eq!(port_in("no port here"), None);
-    }
+        || message.contains("no matching manifest for ")
 }

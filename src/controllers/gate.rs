@@ -19,7 +19,26 @@ pub(crate) enum EngineState {
         reason: String,
     },
     /// It answers, and nothing was missed since it was listed.
-    Known(Arc<Info>),
+    Known(Known),
+}
+
+/// What is known of an engine that answers.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Known {
+    /// What it says of itself.
+    pub(crate) info: Arc<Info>,
+    /// How it is kept in step with.
+    pub(crate) steps: Steps,
+}
+
+/// How the engine is kept in step with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Steps {
+    /// By its events, with a list after each gap in them.
+    #[default]
+    Events,
+    /// By lists: its events end as soon as they begin.
+    Lists,
 }
 
 /// A look at the engine that began before a doubt cannot settle it: doubts are numbered.
@@ -65,6 +84,18 @@ impl Gate {
         matches!(*self.state.borrow(), EngineState::Known(_))
     }
 
+    /// Waits until the engine's state is unknown, and says since when and why.
+    pub(crate) async fn doubted(&self) -> (Timestamp, String) {
+        let mut changes = self.state.subscribe();
+        loop {
+            if let EngineState::Unknown { since, reason } = &*changes.borrow_and_update() {
+                return (*since, reason.clone());
+            }
+            // The sender lives in `self`: it changes or it is waited for.
+            let _ = changes.changed().await;
+        }
+    }
+
     /// What the engine was when it last answered.
     pub(crate) fn platform(&self) -> EngineInfo {
         self.platform
@@ -101,7 +132,7 @@ impl Gate {
     }
 
     /// The engine was listed. Its state is known, unless a doubt came up since `before`. Answers whether it is known now.
-    pub(crate) fn settle(&self, before: Doubts, info: Info) -> bool {
+    pub(crate) fn settle(&self, before: Doubts, info: Info, steps: Steps) -> bool {
         let doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
         if *doubts != before.0 {
             return false;
@@ -110,10 +141,11 @@ impl Gate {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone_from(&info.engine);
-        let info = EngineState::Known(Arc::new(info));
+        let info = Arc::new(info);
+        let known = EngineState::Known(Known { info, steps });
         self.state.send_if_modified(|state| {
-            let changed = *state != info;
-            *state = info;
+            let changed = *state != known;
+            *state = known;
             changed
         });
         // It may have been set by a doubt before.
@@ -128,7 +160,7 @@ mod tests {
     use clos_resources::host::{Capacity, EngineInfo};
     use jiff::Timestamp;
 
-    use super::{EngineState, Gate};
+    use super::{EngineState, Gate, Steps};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -151,16 +183,28 @@ mod tests {
         let gate = Gate::new(at(1));
         let before = gate.doubts();
         gate.doubt(at(2), "the connection broke");
-        assert!(!gate.settle(before, info()));
+        assert!(!gate.settle(before, info(), Steps::Events));
         assert!(!gate.is_open());
-        assert!(gate.settle(gate.doubts(), info()));
+        assert!(gate.settle(gate.doubts(), info(), Steps::Events));
         assert!(gate.is_open());
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_doubt_is_told_it() {
+        let gate = Gate::new(at(1));
+        assert_eq!(gate.doubted().await.0, at(1));
+        gate.settle(gate.doubts(), info(), Steps::Events);
+        let told = async {
+            gate.doubt(at(5), "the connection broke");
+        };
+        let ((since, reason), ()) = tokio::join!(gate.doubted(), told);
+        assert_eq!((since, reason.as_str()), (at(5), "the connection broke"));
     }
 
     #[test]
     fn the_first_doubts_time_and_reason_stay() {
         let gate = Gate::new(at(1));
-        gate.settle(gate.doubts(), info());
+        gate.settle(gate.doubts(), info(), Steps::Events);
         gate.doubt(at(5), "the connection broke");
         gate.doubt(at(9), "connection refused");
         assert_eq!(

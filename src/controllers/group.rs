@@ -2,7 +2,7 @@
 //! `clos-plan`'s.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clos_audit::JournalError;
 use clos_plan::group::{Removal, removal, status};
@@ -17,19 +17,29 @@ use kube::runtime::controller::Action;
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
-use crate::cache::{Cache, place};
+use crate::cache::place;
 use crate::execute::{Executed, Executor};
 use crate::gate::EngineState;
-use crate::retry::{AFTER_CONFLICT, Retries};
+use crate::members::Members;
+use crate::retry::Retries;
 use crate::status::{FIELD_MANAGER, StatusError, write_status};
 use crate::trail::{Act, Trail};
+
+/// A Group of fewer Services is looked at whenever it is woken.
+const MANY_SERVICES: usize = 500;
+
+/// The rest after a pass, for each Service.
+const REST_FOR_SERVICE: Duration = Duration::from_micros(100);
+
+/// No rest is longer.
+const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// What the controller works with.
 pub(crate) struct Groups {
     /// The API, as this controller.
     pub(crate) client: Client,
-    /// What is read without asking the API.
-    pub(crate) cache: Cache,
+    /// The Services of each Group, read without asking the API.
+    pub(crate) members: Arc<Members>,
     /// Whoever carries plans out.
     pub(crate) executor: Executor,
     /// Audit and metrics of passes.
@@ -77,7 +87,7 @@ pub(crate) enum Error {
 /// A Group, its services, and, when it is being deleted, what keeps it.
 struct Read {
     group: Group,
-    services: Vec<Service>,
+    services: Vec<Arc<Service>>,
     instances: Vec<Instance>,
 }
 
@@ -106,18 +116,29 @@ pub(crate) async fn reconcile(named: Arc<Group>, groups: Arc<Groups>) -> Result<
 
 /// When a failed pass is tried again.
 pub(crate) fn error_policy(group: &Group, error: &Error, groups: &Groups) -> Action {
-    let pause = groups.retries.failed(place(group));
-    match error {
+    let name = place(group);
+    let pause = match error {
         Error::Finalizer {
             source: kube::Error::Api(status),
             ..
-        } if status.is_conflict() => Action::requeue(AFTER_CONFLICT),
+        } if status.is_conflict() => groups.retries.conflicted(name),
         Error::Read { .. }
         | Error::Observe(_)
         | Error::Finalizer { .. }
         | Error::Status(_)
-        | Error::Journal(_) => Action::requeue(pause),
+        | Error::Journal(_) => groups.retries.unfinished(name),
+    };
+    Action::requeue(pause)
+}
+
+/// How long a Group of so many Services is left alone after a pass. Each change of each of them wakes it, and in a pass it looks at all of
+/// them: were very many to change one after another, the passes would take more than everything else.
+fn rest_after_pass(services: usize) -> Duration {
+    if services < MANY_SERVICES {
+        return Duration::ZERO;
     }
+    let services = u32::try_from(services).unwrap_or(u32::MAX);
+    REST_FOR_SERVICE.saturating_mul(services).min(LONGEST_REST)
 }
 
 impl Groups {
@@ -132,19 +153,10 @@ impl Groups {
             return Ok(None);
         };
         if group.metadata.deletion_timestamp.is_none() {
-            let of_group = |service: &Service| {
-                service.spec.group == name && service.namespace().as_ref() == Some(&namespace)
-            };
-            let services = self
-                .cache
-                .services
-                .state_filter(of_group)
-                .into_iter()
-                .map(Arc::unwrap_or_clone)
-                .collect();
+            self.members.filled().await;
             return Ok(Some(Read {
                 group,
-                services,
+                services: self.members.of(&(namespace, name)),
                 instances: Vec::new(),
             }));
         }
@@ -168,7 +180,7 @@ impl Groups {
         instances.retain(|instance| instance.spec.group == name);
         Ok(Some(Read {
             group,
-            services,
+            services: services.into_iter().map(Arc::new).collect(),
             instances,
         }))
     }
@@ -242,7 +254,8 @@ impl Groups {
 
     /// Services keep the Group too: their containers could not be made without its network.
     fn removal(&self, read: &Read, networks: &[Network]) -> Removal {
-        let services: Vec<String> = read.services.iter().map(ResourceExt::name_any).collect();
+        let services = read.services.iter();
+        let services: Vec<String> = services.map(|service| service.name_any()).collect();
         if services.is_empty() {
             return removal(&read.group, &read.instances, networks, &self.installation);
         }
@@ -284,13 +297,15 @@ impl Groups {
             self.write(group, &planned.status).await?;
             self.trail.pass(group, None, started).await?;
             self.retries.succeeded(&place(group));
+            let rest = tokio::time::sleep(rest_after_pass(read.services.len()));
+            self.executor.stop.run_until_cancelled(rest).await;
             return Ok(Action::await_change());
         };
         let all_done = executed.outcome == Outcome::AllDone;
         self.trail
             .pass(group, Act::of(&removal.plan, executed, None), started)
             .await?;
-        if all_done && removal.waits_for.is_none() {
+        if all_done && removal.waits_for.is_none() && self.is_gone(read, removal).await? {
             let others: Vec<String> = group
                 .finalizers()
                 .iter()
@@ -304,12 +319,22 @@ impl Groups {
             return Ok(Action::await_change());
         }
         self.write(group, &planned.status).await?;
-        if all_done {
+        if all_done && removal.waits_for.is_some() {
             // What it waits for wakes it when it goes.
             return Ok(Action::await_change());
         }
         tracing::warn!(group = %name, "cannot remove the group's network, trying again");
         Ok(Action::requeue(self.retries.failed(place(group))))
+    }
+
+    /// Whether a look shows that no network is left: the engine's answer to a removal alone is not believed, because nobody would look
+    /// for the network of a Group that is gone.
+    async fn is_gone(&self, read: &Read, removal: &Removal) -> Result<bool, Error> {
+        if removal.plan.is_empty() {
+            return Ok(true);
+        }
+        let left = self.observe(&read.group).await?;
+        Ok(left.is_some_and(|networks| self.removal(read, &networks).plan.is_empty()))
     }
 
     async fn write(&self, group: &Group, status: &GroupStatus) -> Result<(), Error> {
@@ -332,15 +357,19 @@ impl Groups {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        match self
+        #[cfg(feature = "failpoints")]
+        clos_failpoints::before("finalize group");
+        let patched = self
             .api(group)
             .patch(
                 &name,
                 &params,
                 &Patch::Merge(&json!({ "metadata": metadata })),
             )
-            .await
-        {
+            .await;
+        #[cfg(feature = "failpoints")]
+        clos_failpoints::after("finalize group");
+        match patched {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             Err(source) => Err(Error::Finalizer { name, source }),
@@ -349,5 +378,19 @@ impl Groups {
 
     fn api(&self, group: &Group) -> Api<Group> {
         Api::namespaced(self.client.clone(), &group.namespace().unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_group_of_very_many_services_rests_and_never_longer_than_a_second() {
+        let rest = |services| rest_after_pass(services).as_millis();
+        assert_eq!(
+            [rest(0), rest(499), rest(500), rest(50_000)],
+            [0, 0, 50, 1000]
+        );
     }
 }

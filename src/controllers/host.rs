@@ -11,14 +11,16 @@ use clos_resources::conditions::{Reason, Summary};
 use clos_resources::host::{HostSpec, HostStatus};
 use clos_telemetry::Chain;
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::gate::{EngineState, Gate};
+use crate::gate::{EngineState, Gate, Known, Steps};
 use crate::retry::Retries;
 use crate::status::{FIELD_MANAGER, StatusError, write_status};
+use crate::sweep::{Found, REMOVALS_HELD, held_words};
 use crate::trail::{Act, Trail};
 
 /// The name of a machine's Host: its hostname as a DNS label, or `local` when nothing of it fits.
@@ -54,6 +56,8 @@ pub(crate) struct HostKeeper {
     pub(crate) client: Client,
     /// What is known of the engine.
     pub(crate) gate: Arc<Gate>,
+    /// What sweeping found.
+    pub(crate) found: watch::Receiver<Found>,
     /// Audit and metrics of passes.
     pub(crate) trail: Trail,
     /// Pauses after failures.
@@ -89,9 +93,11 @@ impl HostKeeper {
     /// Keeps the Host until `stop`. `changed` tells that the object may have changed.
     pub(crate) async fn run(self, changed: Arc<Notify>, stop: CancellationToken) {
         let mut engine = self.gate.changes();
+        let mut found = self.found.clone();
         let key = (String::new(), self.host.clone());
         loop {
             engine.mark_unchanged();
+            found.mark_unchanged();
             let pause = match self.reconcile().await {
                 Ok(()) => {
                     self.retries.succeeded(&key);
@@ -106,6 +112,7 @@ impl HostKeeper {
                 () = stop.cancelled() => return,
                 () = changed.notified() => {}
                 Ok(()) = engine.changed() => {}
+                Ok(()) = found.changed() => {}
                 () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
             }
         }
@@ -116,23 +123,25 @@ impl HostKeeper {
         let found = self.read().await?; // 1. read
         let made = found.is_none();
         let host = self.make(found).await?; // 2. desired: it exists; 5. execute
-        let state = self.gate.state(); // 3. observe
-        let status = status(&host, &state, (self.clock)()); // 4. plan
+        let (state, found) = (self.gate.state(), self.found.borrow().clone()); // 3. observe
+        let status = status(&host, &state, &found, (self.clock)()); // 4. plan
         let uid = host.uid().unwrap_or_default();
-        write_status(
+        let wrote = write_status(
             &self.hosts(),
             &self.host,
             &uid,
             host.status.as_ref(),
             &status,
         )
-        .await?; // 6. status
+        .await; // 6. status
         let act = made.then(|| Act {
             cause: "this machine had no Host object".to_owned(),
             actions: vec![format!("create host {}", self.host)],
             result: AuditOutcome::Changed,
         });
+        // What was done was done, also when the status could not be written.
         self.trail.pass(&host, act, started).await?;
+        wrote?;
         Ok(())
     }
 
@@ -169,13 +178,19 @@ impl HostKeeper {
     }
 }
 
-/// How the Host is. While the engine is away, what it was stays written.
-fn status(host: &Host, state: &EngineState, now: Timestamp) -> HostStatus {
+/// How the Host is. While the engine is away, and until it was swept, what it was stays written.
+fn status(host: &Host, state: &EngineState, found: &Found, now: Timestamp) -> HostStatus {
     let before = host.status.clone().unwrap_or_default();
     let (summary, engine, capacity) = match state {
-        EngineState::Known(info) => {
+        EngineState::Known(Known { info, steps }) => {
+            let meanwhile = match steps {
+                Steps::Events => "",
+                Steps::Lists => {
+                    "; its events end as soon as they begin, so what happens to containers is found by looking, within seconds"
+                }
+            };
             let words = format!(
-                "{} {} answers (API {})",
+                "{} {} answers (API {}){meanwhile}",
                 info.engine.name, info.engine.version, info.engine.api_version
             );
             (
@@ -193,16 +208,38 @@ fn status(host: &Host, state: &EngineState, now: Timestamp) -> HostStatus {
             )
         }
     };
-    let conditions = summary.conditions(host.metadata.generation, &before.conditions, now);
+    let orphans = match found {
+        Found::Unknown => before.orphans,
+        Found::Orphans(orphans) => orphans.clone(),
+    };
+    let mut conditions = summary.conditions(host.metadata.generation, &before.conditions, now);
+    if let Some(held) = orphans.as_ref().filter(|orphans| orphans.held) {
+        let since = before
+            .conditions
+            .iter()
+            .find(|before| before.type_ == REMOVALS_HELD)
+            .map_or(Time(now), |before| before.last_transition_time.clone());
+        conditions.push(Condition {
+            type_: REMOVALS_HELD.to_owned(),
+            status: "True".to_owned(),
+            reason: "TooMany".to_owned(),
+            message: held_words(held),
+            observed_generation: host.metadata.generation,
+            last_transition_time: since,
+        });
+    }
     HostStatus {
         engine,
         capacity,
+        orphans,
         conditions,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use clos_resources::removals::Removals;
+
     use super::*;
 
     #[test]
@@ -228,12 +265,43 @@ mod tests {
             reason: "connection refused".to_owned(),
         };
         let mut host = Host::new("box", HostSpec::default());
-        let first = status(&host, &away, at(10));
+        let first = status(&host, &away, &Found::Unknown, at(10));
         host.status = Some(first.clone());
-        assert_eq!(status(&host, &away, at(20)), first);
+        assert_eq!(status(&host, &away, &Found::Unknown, at(20)), first);
         assert_eq!(
             first.conditions[0].message,
             "connection refused; since 1970-01-01T00:00:05Z, nothing is changed meanwhile"
+        );
+    }
+    #[test]
+    fn what_is_held_back_is_a_condition_until_it_is_not_and_stays_while_nobody_has_looked() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let away = EngineState::Unknown {
+            since: at(5),
+            reason: "connection refused".to_owned(),
+        };
+        let going = std::collections::BTreeMap::from([("id".to_owned(), "clos_a_b-0".to_owned())]);
+        let held = Found::Orphans(Some(Removals::new(&going, 1, true)));
+        let mut host = Host::new("box", HostSpec::default());
+        let first = status(&host, &away, &held, at(10));
+        let condition = first.conditions.last().unwrap();
+        assert_eq!(
+            (condition.type_.as_str(), condition.reason.as_str()),
+            ("RemovalsHeld", "TooMany")
+        );
+        assert!(
+            condition.message.starts_with("1 of 1 containers"),
+            "{}",
+            condition.message
+        );
+        host.status = Some(first.clone());
+        assert_eq!(status(&host, &away, &Found::Unknown, at(20)), first);
+        let none = status(&host, &away, &Found::Orphans(None), at(30));
+        assert_eq!(none.orphans, None);
+        assert!(
+            none.conditions
+                .iter()
+                .all(|one| one.type_ != "RemovalsHeld")
         );
     }
 }

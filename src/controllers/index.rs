@@ -104,7 +104,7 @@ pub(crate) fn port_names(instance: &Instance) -> BTreeSet<String> {
 fn interests(instance: &Instance) -> BTreeSet<Interest> {
     let (namespace, _) = place(instance);
     let within = |name: &String| (namespace.clone(), name.clone());
-    let references = references(&instance.spec);
+    let references = references(&instance.spec.container);
     let (of, service) = within(&instance.spec.service);
     let mut interests = BTreeSet::from([Interest::ReplicaOf(of, service)]);
     for dependency in &instance.spec.depends_on {

@@ -13,9 +13,10 @@ use clos_plan::action::EngineAction;
 use clos_plan::observed::{Network, Observed};
 use clos_telemetry::Metrics;
 use clos_telemetry::metrics::EngineResult;
+use futures::StreamExt;
 use futures::future::BoxFuture;
-use futures::stream::BoxStream;
-use tokio::sync::Semaphore;
+use futures::stream::{self, BoxStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Pulls and stops wait for a registry or a program, not for the engine: more of them may run, and they never hold up the others.
 const WAITING_PER_WORKING: usize = 4;
@@ -23,7 +24,7 @@ const WAITING_PER_WORKING: usize = 4;
 /// An engine behind two bounds: one for calls that make the engine work, one for calls that only wait.
 pub(crate) struct Metered {
     engine: Arc<dyn Engine>,
-    working: Semaphore,
+    working: Arc<Semaphore>,
     waiting: Semaphore,
     metrics: Metrics,
 }
@@ -34,7 +35,7 @@ impl Metered {
         let concurrency = concurrency.max(1);
         Self {
             engine,
-            working: Semaphore::new(concurrency),
+            working: Arc::new(Semaphore::new(concurrency)),
             waiting: Semaphore::new(concurrency * WAITING_PER_WORKING),
             metrics,
         }
@@ -54,12 +55,34 @@ impl Metered {
         let answer = call.await;
         let result = match &answer {
             Ok(_) => EngineResult::Ok,
-            Err(error) if error.leaves_unknown() => EngineResult::Unreachable,
-            Err(_) => EngineResult::Refused,
+            Err(error) => result_of(error),
         };
         self.metrics
             .engine_call(operation, result, started.elapsed());
         answer
+    }
+}
+
+/// A container's output that is being read: counted and timed when that ends, for whatever reason.
+struct Reading {
+    metrics: Metrics,
+    started: Instant,
+    result: EngineResult,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.metrics
+            .engine_call("logs", self.result, self.started.elapsed());
+    }
+}
+
+fn result_of(error: &Error) -> EngineResult {
+    if error.leaves_unknown() {
+        EngineResult::Unreachable
+    } else {
+        EngineResult::Refused
     }
 }
 
@@ -81,16 +104,17 @@ impl Engine for Metered {
         action: &'a EngineAction,
         progress: &'a (dyn Fn(Progress) + Send + Sync),
     ) -> BoxFuture<'a, Result<Done, Error>> {
+        let working: &Semaphore = &self.working;
         let (operation, bound) = match action {
             EngineAction::PullImage { .. } => ("pull_image", &self.waiting),
             EngineAction::StopContainer { .. } => ("stop_container", &self.waiting),
-            EngineAction::CreateNetwork(_) => ("create_network", &self.working),
-            EngineAction::RemoveNetwork { .. } => ("remove_network", &self.working),
-            EngineAction::CreateVolume(_) => ("create_volume", &self.working),
-            EngineAction::CreateContainer(_) => ("create_container", &self.working),
-            EngineAction::StartContainer { .. } => ("start_container", &self.working),
-            EngineAction::UnpauseContainer { .. } => ("unpause_container", &self.working),
-            EngineAction::RemoveContainer { .. } => ("remove_container", &self.working),
+            EngineAction::CreateNetwork(_) => ("create_network", working),
+            EngineAction::RemoveNetwork { .. } => ("remove_network", working),
+            EngineAction::CreateVolume(_) => ("create_volume", working),
+            EngineAction::CreateContainer(_) => ("create_container", working),
+            EngineAction::StartContainer { .. } => ("start_container", working),
+            EngineAction::UnpauseContainer { .. } => ("unpause_container", working),
+            EngineAction::RemoveContainer { .. } => ("remove_container", working),
         };
         Box::pin(self.timed(operation, bound, self.engine.execute(action, progress)))
     }
@@ -104,7 +128,28 @@ impl Engine for Metered {
         container: &str,
         options: LogOptions,
     ) -> BoxStream<'static, Result<LogLine, Error>> {
-        self.engine.logs(container, options)
+        let lines = self.engine.logs(container, options);
+        if options.follow {
+            return lines;
+        }
+        let (working, metrics) = (Arc::clone(&self.working), self.metrics.clone());
+        let begun = async move {
+            let permit = working.acquire_owned().await;
+            let reading = Reading {
+                metrics,
+                started: Instant::now(),
+                result: EngineResult::Ok,
+                _permit: permit.expect("the semaphores are never closed"),
+            };
+            stream::unfold((lines, reading), |(mut lines, mut reading)| async move {
+                let line = lines.next().await?;
+                if let Err(error) = &line {
+                    reading.result = result_of(error);
+                }
+                Some((line, (lines, reading)))
+            })
+        };
+        stream::once(begun).flatten().boxed()
     }
 
     fn networks(&self) -> BoxFuture<'_, Result<Vec<Network>, Error>> {

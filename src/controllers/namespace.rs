@@ -113,7 +113,7 @@ pub(crate) fn error_policy(
     error: &Error,
     namespaces: &Namespaces,
 ) -> Action {
-    let pause = namespaces.retries.failed(place(namespace));
+    let pause = namespaces.retries.unfinished(place(namespace));
     match error {
         Error::Read { .. } | Error::Delete { .. } | Error::Finalize { .. } | Error::Journal(_) => {
             Action::requeue(pause)
@@ -214,11 +214,15 @@ impl Namespaces {
             resource_version: None,
         };
         let params = DeleteParams::background().preconditions(preconditions);
-        match kind
+        #[cfg(feature = "failpoints")]
+        clos_failpoints::before("empty namespace");
+        let deleted = kind
             .within(&self.client, namespace)
             .delete(&content.name, &params)
-            .await
-        {
+            .await;
+        #[cfg(feature = "failpoints")]
+        clos_failpoints::after("empty namespace");
+        match deleted {
             Ok(_) => Ok(format!("delete {what}")),
             Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
                 Ok(format!("delete {what}"))
@@ -235,10 +239,14 @@ impl Namespaces {
             what: format!("events of namespace {name}"),
             source,
         };
+        #[cfg(feature = "failpoints")]
+        clos_failpoints::before("delete events");
         events
             .delete_collection(&DeleteParams::default(), &ListParams::default())
             .await
             .map_err(failed)?;
+        #[cfg(feature = "failpoints")]
+        clos_failpoints::after("delete events");
         let mut released = namespace.clone();
         if let Some(finalizers) = released
             .spec
@@ -248,10 +256,14 @@ impl Namespaces {
             finalizers.retain(|finalizer| finalizer != FINALIZER);
         }
         let api: Api<Namespace> = Api::all(self.client.clone());
-        match api
+        #[cfg(feature = "failpoints")]
+        clos_failpoints::before("finalize namespace");
+        let finalized = api
             .replace_subresource("finalize", &name, &PostParams::default(), &released)
-            .await
-        {
+            .await;
+        #[cfg(feature = "failpoints")]
+        clos_failpoints::after("finalize namespace");
+        match finalized {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
             Err(source) => return Err(Error::Finalize { name, source }),

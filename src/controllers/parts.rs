@@ -15,7 +15,7 @@ use kube::runtime::reflector::{self, Store};
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::api_call::ApiCalls;
@@ -29,13 +29,14 @@ use crate::host::HostKeeper;
 use crate::index::Index;
 use crate::instance::Agent;
 use crate::instance::memory::Memory;
+use crate::members::Members;
 use crate::metered::Metered;
 use crate::namespace::Namespaces;
 use crate::port::Ports;
 use crate::retry::Retries;
 use crate::run::{Config, Controllers};
 use crate::service::Services;
-use crate::sweep::{Since, Sweeper};
+use crate::sweep::{Found, Leftovers, Sweeper};
 use crate::sync::EngineSync;
 use crate::tasks::{Filled, Tasks, ready};
 use crate::trail::Trail;
@@ -52,6 +53,8 @@ pub(crate) struct Parts<'a> {
     gate: Arc<Gate>,
     wiring: Wiring,
     filled: Filled,
+    found: watch::Sender<Found>,
+    confirmed: Arc<Notify>,
     services: Lane<Service>,
     groups: Lane<Group>,
     instances: Lane<Instance>,
@@ -89,6 +92,7 @@ impl<'a> Parts<'a> {
             cache,
             namespaces,
             index: Arc::new(Index::default()),
+            members: Arc::new(Members::default()),
             memory: Arc::new(Memory::default()),
             events: Arc::new(events),
             wake_services,
@@ -105,6 +109,8 @@ impl<'a> Parts<'a> {
             config,
             wiring,
             filled: async move { waiting.filled().await }.boxed().shared(),
+            found: watch::Sender::default(),
+            confirmed: Arc::default(),
             services: service_lane,
             groups: group_lane,
             instances: instance_lane,
@@ -228,6 +234,7 @@ impl<'a> Parts<'a> {
             cache: self.wiring.cache.clone(),
             index: Arc::clone(&self.wiring.index),
             executor: self.executor(self.client("service")),
+            events: Arc::clone(&self.wiring.events),
             trail: self.trail("Service"),
             retries: Retries::default(),
             host: self.config.host.clone(),
@@ -246,6 +253,7 @@ impl<'a> Parts<'a> {
             trail: self.trail("Instance"),
             metrics: self.controllers.metrics.clone(),
             redactor: self.controllers.redactor.clone(),
+            declared: self.controllers.declared.clone(),
             retries: Retries::default(),
             host: self.config.host.clone(),
             installation: self.config.installation.clone(),
@@ -256,7 +264,7 @@ impl<'a> Parts<'a> {
     fn group_context(&self) -> Groups {
         Groups {
             client: self.client("group"),
-            cache: self.wiring.cache.clone(),
+            members: Arc::clone(&self.wiring.members),
             executor: self.executor(self.client("group")),
             trail: self.trail("Group"),
             retries: Retries::default(),
@@ -310,13 +318,17 @@ impl<'a> Parts<'a> {
 
     fn keep_host(&self, tasks: &mut Tasks) {
         let changed = Arc::new(Notify::new());
-        let notify = Arc::clone(&changed);
+        let (notify, confirmed) = (Arc::clone(&changed), Arc::clone(&self.confirmed));
         let hosts: Api<PartialObjectMeta<Host>> = Api::all(self.client("cache"));
-        let told = follow_uncached(hosts, self.stop.clone(), move |_| notify.notify_one());
+        let told = follow_uncached(hosts, self.stop.clone(), move |_| {
+            notify.notify_one();
+            confirmed.notify_one();
+        });
         tasks.add("host watch", told.map(Ok));
         let keeper = HostKeeper {
             client: self.client("host"),
             gate: Arc::clone(&self.gate),
+            found: self.found.subscribe(),
             trail: self.trail("Host"),
             retries: Retries::default(),
             host: self.config.host.clone(),
@@ -337,16 +349,21 @@ impl<'a> Parts<'a> {
             host: self.config.host.clone(),
             installation: self.config.installation.clone(),
             clock: self.config.clock,
-            since: Mutex::new(Since::default()),
+            events: Arc::clone(&self.wiring.events),
+            metrics: self.controllers.metrics.clone(),
+            found: self.found.clone(),
+            memory: Mutex::new(Leftovers::default()),
         };
-        let wiring = self.wiring.clone();
+        let (wiring, waiting) = (self.wiring.clone(), self.wiring.clone());
         let sync = EngineSync {
             engine: Arc::clone(&self.engine),
             gate: Arc::clone(&self.gate),
             memory: Arc::clone(&self.wiring.memory),
             instances: self.wiring.wake_instances.clone(),
+            wake_waiting: Box::new(move |event| waiting.engine_told(event)),
             wake_everybody: Box::new(move || wiring.engine_changed()),
             sweeper,
+            confirmed: Arc::clone(&self.confirmed),
             installation: self.config.installation.clone(),
             relist: self.config.relist,
             metrics: self.controllers.metrics.clone(),

@@ -92,7 +92,7 @@ pub(crate) async fn reconcile(named: Arc<Port>, ports: Arc<Ports>) -> Result<Act
 
 /// When a failed pass is tried again.
 pub(crate) fn error_policy(port: &Port, error: &Error, ports: &Ports) -> Action {
-    let pause = ports.retries.failed(place(port));
+    let pause = ports.retries.unfinished(place(port));
     match error {
         Error::Read { .. } | Error::Observe { .. } | Error::Release { .. } | Error::Journal(_) => {
             Action::requeue(pause)
@@ -158,8 +158,7 @@ impl Ports {
             container_name: names::container(&lost.namespace, &lost.instance),
             network_name: names::container(&lost.namespace, &lost.instance),
             volumes: Vec::new(),
-            // Only containers are of interest; this names no image.
-            image: lost.uid.clone(),
+            image: None,
         };
         match self.executor.engine.observe(&scope).await {
             Ok(observed) => {

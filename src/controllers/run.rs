@@ -9,6 +9,7 @@ use clos_engine::Engine;
 use clos_telemetry::Metrics;
 use jiff::Timestamp;
 use kube::Client;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::gc::resources::Kinds;
@@ -45,6 +46,9 @@ pub struct Controllers {
     pub journal: Journal,
     /// Where passes, drift and engine calls are counted.
     pub metrics: Metrics,
+    /// Whether what is declared is known: a source may bring what is newer than the store. Until then nothing that is there is stopped or
+    /// removed.
+    pub declared: watch::Receiver<bool>,
     /// Is told the values of Secrets before they are used, and masks them in what is told.
     pub redactor: Redactor,
 }

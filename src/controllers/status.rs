@@ -62,12 +62,16 @@ where
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
     };
+    #[cfg(feature = "failpoints")]
+    clos_failpoints::before("write status");
     api.patch_status(name, &params, &Patch::Merge(&patch))
         .await
         .map_err(|source| StatusError::Write {
             name: name.to_owned(),
             source,
         })?;
+    #[cfg(feature = "failpoints")]
+    clos_failpoints::after("write status");
     Ok(true)
 }
 

@@ -1,26 +1,30 @@
 //! Sweeping: containers of this installation whose Instance is gone, and networks of it whose Group is gone, after a grace. Normally
-//! finalizers leave nothing to sweep; this is for what was made while an answer was lost, or an object taken away by force.
+//! finalizers leave nothing to sweep; this is for what was made while an answer was lost, or an object taken away by force. When very much
+//! would go, it stays until a person confirms it: that is told here, and stands in the Host's status.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use clos_audit::{JournalError, ObjectRef};
 use clos_engine::engine::{Listed, Scope};
 use clos_plan::action::{Action, Cause, EngineAction, Plan};
 use clos_plan::observed::{Container, Network};
-use clos_plan::orphan;
-use clos_resources::{API_GROUP, API_VERSION, Group, Instance, names};
-use clos_telemetry::Chain;
+use clos_plan::orphan::{self, OrphanInput, Seen};
+use clos_resources::removals::Removals;
+use clos_resources::{API_GROUP, API_VERSION, Group, Host, Instance, names};
+use clos_telemetry::{Chain, Metrics};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use kube::api::ListParams;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef as Named;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
+use tokio::sync::watch;
 
 use crate::cache::Cache;
+use crate::events::{Events, News};
 use crate::execute::Executor;
 use crate::trail::{Act, Trail};
 
@@ -40,20 +44,36 @@ pub(crate) struct Sweeper {
     pub(crate) installation: String,
     /// The clock.
     pub(crate) clock: fn() -> Timestamp,
-    /// Since when what was seen as a leftover: containers and networks by id.
-    pub(crate) since: Mutex<Since>,
+    /// Who tells what is held back.
+    pub(crate) events: Arc<Events>,
+    /// Where it is counted.
+    pub(crate) metrics: Metrics,
+    /// The orphans that the last sweep left, for the Host's status.
+    pub(crate) found: watch::Sender<Found>,
+    /// What is remembered of leftovers from one sweep to the next.
+    pub(crate) memory: Mutex<Leftovers>,
 }
 
-/// Since when what was seen as a leftover, by id.
+/// What sweeping found: nothing is known before the first time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) enum Found {
+    /// Nobody has looked yet: what was known before still holds.
+    #[default]
+    Unknown,
+    /// The containers without an Instance, if there are any.
+    Orphans(Option<Removals>),
+}
+
+/// What is remembered of leftovers, by id.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Since {
-    containers: BTreeMap<String, Timestamp>,
+pub(crate) struct Leftovers {
+    containers: BTreeMap<String, Seen>,
     networks: BTreeMap<String, Timestamp>,
 }
 
 #[derive(Debug, thiserror::Error)]
 enum SweepError {
-    #[error("cannot list {what}")]
+    #[error("cannot read {what}")]
     Living {
         what: &'static str,
         #[source]
@@ -76,6 +96,10 @@ impl Sweeper {
             if let Err(error) = self.sweep_containers(&listed).await {
                 tracing::warn!(error = %Chain(&error), "sweeping containers failed");
             }
+            // Containers that stay may be started again by hand, and then need their networks.
+            if self.has_orphans() {
+                return;
+            }
             if let Err(error) = self.sweep_networks().await {
                 tracing::warn!(error = %Chain(&error), "sweeping networks failed");
             }
@@ -85,7 +109,16 @@ impl Sweeper {
 
     /// Forgets how long anything was a leftover: while the engine's state was unknown, nobody looked.
     pub(crate) fn forget(&self) {
-        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Since::default();
+        *self.leftovers() = Leftovers::default();
+    }
+
+    /// Whether there are orphans: a person may confirm their removal at any time.
+    pub(crate) fn has_orphans(&self) -> bool {
+        matches!(&*self.found.borrow(), Found::Orphans(Some(_)))
+    }
+
+    fn leftovers(&self) -> MutexGuard<'_, Leftovers> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn sweep_containers(&self, listed: &[Listed]) -> Result<(), SweepError> {
@@ -97,36 +130,102 @@ impl Sweeper {
             .iter()
             .filter_map(|instance| instance.uid())
             .collect();
-        let suspects: Vec<&Listed> = listed
+        let ours: Vec<&Listed> = listed
             .iter()
-            .filter(|container| {
-                container.installation == self.installation
-                    && !known.contains(&container.instance_uid)
-            })
+            .filter(|container| container.installation == self.installation)
             .collect();
-        let since = self
-            .since
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .containers
-            .clone();
-        if suspects.is_empty() && since.is_empty() {
+        let managed = ours.len();
+        let mut suspects = ours;
+        suspects.retain(|container| !known.contains(&container.instance_uid));
+        let seen = self.leftovers().containers.clone();
+        if suspects.is_empty() && seen.is_empty() {
+            self.metrics.removals_held(0);
+            self.publish(None);
             return Ok(());
         }
         let living = self.living_instances().await?;
         let containers = self.look_at(&suspects).await?;
-        let swept = orphan::plan(
-            &containers,
-            &living,
-            &since,
-            &self.installation,
-            (self.clock)(),
-        );
-        self.since
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .containers = swept.since;
+        let host = self.host_object().await?;
+        let reported = host.as_ref().and_then(|host| {
+            let status = host.status.as_ref()?;
+            status.orphans.as_ref()
+        });
+        let confirmed = host.as_ref().and_then(|host| {
+            let confirmed = host.annotations().get(names::ANNOTATION_CONFIRMED_REMOVALS);
+            confirmed.map(String::as_str)
+        });
+        let swept = orphan::plan(&OrphanInput {
+            containers: &containers,
+            managed,
+            living: &living,
+            seen: &seen,
+            reported,
+            confirmed,
+            installation: &self.installation,
+            now: (self.clock)(),
+        });
+        self.leftovers().containers = swept.seen;
+        self.tell(host.as_ref(), swept.orphans.as_ref()).await;
+        self.publish(swept.orphans);
         self.carry_out(&swept.plan, started).await
+    }
+
+    fn publish(&self, orphans: Option<Removals>) {
+        let found = Found::Orphans(orphans);
+        self.found.send_if_modified(|before| {
+            let changed = *before != found;
+            *before = found;
+            changed
+        });
+    }
+
+    /// Tells when something is held back that was not reported before.
+    async fn tell(&self, host: Option<&Host>, orphans: Option<&Removals>) {
+        let held = orphans.filter(|orphans| orphans.held);
+        self.metrics
+            .removals_held(held.map_or(0, |orphans| orphans.count));
+        let (Some(host), Some(held)) = (host, held) else {
+            return;
+        };
+        let reported = host
+            .status
+            .as_ref()
+            .and_then(|status| status.orphans.as_ref());
+        let published =
+            matches!(&*self.found.borrow(), Found::Orphans(Some(before)) if before == held);
+        if published || reported == Some(held) {
+            return;
+        }
+        tracing::warn!(
+            host = %self.host,
+            containers = held.count,
+            of = held.of,
+            "many containers have no instance, none is removed until that is confirmed with: clos confirm"
+        );
+        let news = News {
+            warning: true,
+            reason: REMOVALS_HELD,
+            action: "sweep",
+            note: held_words(held),
+        };
+        self.events
+            .tell(
+                &format!("host/{}", self.host),
+                &host.object_ref(&()),
+                None,
+                &[news],
+            )
+            .await;
+    }
+
+    /// The Host, with what was reported of orphans and what a person has confirmed.
+    async fn host_object(&self) -> Result<Option<Host>, SweepError> {
+        let api: Api<Host> = Api::all(self.client.clone());
+        let host = api.get_opt(&self.host).await;
+        host.map_err(|source| SweepError::Living {
+            what: "the host",
+            source,
+        })
     }
 
     async fn sweep_networks(&self) -> Result<(), SweepError> {
@@ -139,12 +238,7 @@ impl Sweeper {
         suspects.retain(|network| {
             label(network, names::LABEL_INSTALLATION) == self.installation && !self.is_used(network)
         });
-        let since = self
-            .since
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .networks
-            .clone();
+        let since = self.leftovers().networks.clone();
         if suspects.is_empty() && since.is_empty() {
             return Ok(());
         }
@@ -166,10 +260,7 @@ impl Sweeper {
             })
             .collect();
         let plan = leftover_networks(&suspects, &since, now);
-        self.since
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .networks = since;
+        self.leftovers().networks = since;
         self.carry_out(&plan, started).await
     }
 
@@ -233,8 +324,7 @@ impl Sweeper {
                 container_name: names::container(&suspect.namespace, &suspect.instance),
                 network_name: names::container(&suspect.namespace, &suspect.instance),
                 volumes: Vec::new(),
-                // Only the container is of interest; this names no image.
-                image: suspect.id.clone(),
+                image: None,
             };
             let look = |source| SweepError::Look {
                 what: format!("container {}", suspect.id),
@@ -262,6 +352,17 @@ impl Sweeper {
             .await?;
         Ok(())
     }
+}
+
+/// The reason of the condition and of the Event.
+pub(crate) const REMOVALS_HELD: &str = "RemovalsHeld";
+
+/// What is held back, and how to let it go, in a sentence.
+pub(crate) fn held_words(held: &Removals) -> String {
+    format!(
+        "{} of {} containers that clos made here belong to instances that do not exist any more; none of them is removed, because that is what an old or empty store looks like, too. See which they are and let them go with: clos confirm",
+        held.count, held.of
+    )
 }
 
 /// Networks that were leftovers for long enough go.

@@ -13,10 +13,11 @@ use clos_telemetry::Metrics;
 use futures::StreamExt;
 use futures::future::{BoxFuture, OptionFuture};
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio::time::Instant as Moment;
 use tokio_util::sync::CancellationToken;
 
-use crate::gate::{Doubts, EngineState, Gate};
+use crate::gate::{Doubts, EngineState, Gate, Steps};
 use crate::instance::memory::Memory;
 use crate::sweep::Sweeper;
 use crate::wake::Waker;
@@ -28,6 +29,12 @@ const RETRY: [Duration; 4] = [
     Duration::from_secs(2),
     Duration::from_secs(5),
 ];
+
+/// A connection that held for so long is a good one.
+const STEADY: Duration = Duration::from_secs(5);
+
+/// After so many connections in a row that did not hold, the events are given up and lists take their place.
+const HOPE: u32 = 3;
 
 /// The engine's events ended, which they never do.
 #[derive(Debug, thiserror::Error)]
@@ -44,10 +51,14 @@ pub(crate) struct EngineSync {
     pub(crate) memory: Arc<Memory>,
     /// Wakes single Instances.
     pub(crate) instances: Waker<Instance>,
+    /// Wakes those who wait for what an event tells of.
+    pub(crate) wake_waiting: Box<dyn Fn(&EngineEvent) + Send + Sync>,
     /// Wakes everybody who waits for the engine, or has to say that it is away.
     pub(crate) wake_everybody: Box<dyn Fn() + Send + Sync>,
     /// Removes what belongs to nobody.
     pub(crate) sweeper: Sweeper,
+    /// Tells that a removal may have been confirmed.
+    pub(crate) confirmed: Arc<Notify>,
     /// Whose containers count.
     pub(crate) installation: String,
     /// The time between full lists.
@@ -70,8 +81,12 @@ type Shown = BTreeMap<String, (String, String, BTreeSet<(String, String)>)>;
 /// Where staying in step stands.
 #[derive(Default)]
 struct Progress {
-    /// Whether events arrive.
-    connected: bool,
+    /// Since when events arrive, if they do.
+    connected: Option<Moment>,
+    /// Connections in a row that did not hold, though the engine could be connected to.
+    short: u32,
+    /// How the engine is kept in step with.
+    steps: Steps,
     /// Whether they ever did.
     ever_connected: bool,
     /// A look is wanted, from then on.
@@ -80,6 +95,8 @@ struct Progress {
     failures: usize,
     /// What the last list showed.
     shown: Option<Shown>,
+    /// Events were dropped, and what they told may be nothing that a list shows, such as changed limits.
+    dropped: bool,
 }
 
 impl EngineSync {
@@ -95,7 +112,8 @@ impl EngineSync {
         let mut sweep: OptionFuture<BoxFuture<'_, ()>> = None.into();
         let mut sweeping = false;
         loop {
-            let due = progress.wanted.filter(|_| !looking && progress.connected);
+            let due = progress.wanted.filter(|_| !looking && progress.may_look());
+            let steady = progress.steady_at();
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 event = events.next() => match event {
@@ -114,8 +132,20 @@ impl EngineSync {
                         sweeping = true;
                     }
                 }
+                // Not during a sweep, which has asked already: a permit that comes then is kept.
+                () = self.confirmed.notified(), if !sweeping => {
+                    if self.sweeper.has_orphans() {
+                        progress.want(Duration::ZERO);
+                    }
+                }
                 Some(()) = &mut sweep, if sweeping => sweeping = false,
                 _ = relist.tick() => progress.want(Duration::ZERO),
+                () = tokio::time::sleep_until(steady.unwrap_or_else(Moment::now)), if steady.is_some() => {
+                    tracing::info!("the container engine's events last again");
+                    progress.by_events();
+                    self.metrics.engine_events_broken(false);
+                    progress.want(Duration::ZERO);
+                }
                 Ok(()) = changes.changed() => {
                     // Every Instance says in its status that the engine is away, and looks again when it is back.
                     let known = matches!(*changes.borrow_and_update(), EngineState::Known(_));
@@ -132,7 +162,7 @@ impl EngineSync {
     fn heard(&self, progress: &mut Progress, event: EngineEvent) {
         match event {
             EngineEvent::Connected => {
-                progress.connected = true;
+                progress.connected = Some(Moment::now());
                 if std::mem::replace(&mut progress.ever_connected, true) {
                     tracing::info!("the container engine answers again, looking at everything");
                 }
@@ -140,19 +170,35 @@ impl EngineSync {
                 progress.want(Duration::ZERO);
             }
             EngineEvent::Lost { reason } => {
-                tracing::warn!(%reason, "lost the container engine, nothing is changed until it answers");
-                progress.connected = false;
+                let before = progress.steps;
+                progress.lost();
                 self.metrics.engine_event_gap();
-                self.gate.doubt((self.clock)(), &reason);
+                self.metrics
+                    .engine_events_broken(progress.steps == Steps::Lists);
+                match (before, progress.steps) {
+                    (_, Steps::Events) => {
+                        tracing::warn!(%reason, "lost the container engine, nothing is changed until it answers");
+                        self.gate.doubt((self.clock)(), &reason);
+                    }
+                    (Steps::Events, Steps::Lists) => {
+                        tracing::warn!(%reason, "the container engine answers and its events end as soon as they begin, going on by lists");
+                    }
+                    (Steps::Lists, Steps::Lists) => {}
+                }
             }
             EngineEvent::Overflow => {
                 tracing::warn!(
                     "engine events came too fast and some were dropped, looking at everything"
                 );
                 self.metrics.engine_event_gap();
+                progress.dropped = true;
                 progress.want(Duration::ZERO);
             }
-            EngineEvent::Container(event) => self.happened(&event),
+            EngineEvent::Container(ref told) => {
+                self.happened(told);
+                (self.wake_waiting)(&event);
+            }
+            EngineEvent::Freed { .. } | EngineEvent::Image { .. } => (self.wake_waiting)(&event),
         }
     }
 
@@ -169,6 +215,20 @@ impl EngineSync {
             | Happened::Changed
             | Happened::Destroyed => self.memory.happened(&event.instance_uid, event.at),
             Happened::Created | Happened::Started | Happened::Health | Happened::Unpaused => {}
+        }
+        self.memory.heard.something(&event.instance_uid);
+        match event.what {
+            Happened::Started => self.memory.heard.start(&event.instance_uid),
+            Happened::Died { .. } => self.memory.heard.end(&event.instance_uid),
+            Happened::Created
+            | Happened::Killed { .. }
+            | Happened::Stopped
+            | Happened::OutOfMemory
+            | Happened::Health
+            | Happened::Paused
+            | Happened::Unpaused
+            | Happened::Changed
+            | Happened::Destroyed => {}
         }
         self.instances.wake_named(&event.namespace, &event.instance);
     }
@@ -195,14 +255,19 @@ impl EngineSync {
             }
         };
         progress.failures = 0;
-        if !self.gate.settle(look.before, info) {
+        if !self.gate.settle(look.before, info, progress.steps) {
             progress.want(Duration::ZERO);
             return None;
         }
         self.metrics.synced(Instant::now());
+        self.memory.heard.fade();
         let shown = shown(&listed, &self.installation);
-        if let Some(previous) = &progress.shown {
-            for (namespace, instance) in differing(previous, &shown) {
+        if std::mem::take(&mut progress.dropped) {
+            self.memory.heard.gap();
+            (self.wake_everybody)();
+        } else if let Some(previous) = &progress.shown {
+            for (uid, namespace, instance) in differing(previous, &shown) {
+                self.memory.heard.something(&uid);
                 self.instances.wake_named(&namespace, &instance);
             }
         }
@@ -212,6 +277,35 @@ impl EngineSync {
 }
 
 impl Progress {
+    /// Whether a list can be expected to be answered, and to be of use.
+    fn may_look(&self) -> bool {
+        self.connected.is_some() || self.steps == Steps::Lists
+    }
+
+    /// The connection is gone, or could not be made.
+    fn lost(&mut self) {
+        match self.connected.take().map(|since| since.elapsed()) {
+            Some(held) if held < STEADY => self.short += 1,
+            // The engine is away: that is something else.
+            Some(_) | None => self.by_events(),
+        }
+        if self.short >= HOPE {
+            self.steps = Steps::Lists;
+            self.want(Duration::ZERO);
+        }
+    }
+
+    fn by_events(&mut self) {
+        self.short = 0;
+        self.steps = Steps::Events;
+    }
+
+    /// When the connection that is there can be counted on again.
+    fn steady_at(&self) -> Option<Moment> {
+        let since = self.connected.filter(|_| self.steps == Steps::Lists)?;
+        Some(since + STEADY)
+    }
+
     fn want(&mut self, pause: Duration) {
         let at = Moment::now() + pause;
         self.wanted = Some(self.wanted.map_or(at, |wanted| wanted.min(at)));
@@ -233,15 +327,15 @@ fn shown(listed: &[Listed], installation: &str) -> Shown {
     shown
 }
 
-/// The Instances, by namespace and name, whose containers are not as they were.
-fn differing(previous: &Shown, now: &Shown) -> BTreeSet<(String, String)> {
+/// The Instances, by UID, namespace and name, whose containers are not as they were.
+fn differing(previous: &Shown, now: &Shown) -> BTreeSet<(String, String, String)> {
     let uids: BTreeSet<&String> = previous.keys().chain(now.keys()).collect();
     let differ = uids
         .into_iter()
         .filter(|uid| previous.get(*uid) != now.get(*uid));
     differ
-        .filter_map(|uid| now.get(uid).or_else(|| previous.get(uid)))
-        .map(|(namespace, instance, _)| (namespace.clone(), instance.clone()))
+        .filter_map(|uid| Some((uid, now.get(uid).or_else(|| previous.get(uid))?)))
+        .map(|(uid, (namespace, instance, _))| (uid.clone(), namespace.clone(), instance.clone()))
         .collect()
 }
 
@@ -264,7 +358,7 @@ mod tests {
         let differing = differing(&shown(before, "ours"), &shown(now, "ours"));
         differing
             .into_iter()
-            .map(|(_, instance)| instance)
+            .map(|(_, _, instance)| instance)
             .collect()
     }
 

@@ -1,6 +1,9 @@
-//! What every pass leaves behind: an audit event when it acted, a count when it did not, and its time in the metrics. What happened is
+//! What every pass leaves behind: an audit event and a line in the log when it acted, a count when it did not or
+//! failed at the same as before, and its time in the metrics. What happened is
 //! told by the controllers.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use clos_audit::event::Outcome as AuditOutcome;
@@ -21,6 +24,7 @@ pub(crate) struct Trail {
     metrics: Metrics,
     actor: Identity,
     kind: &'static str,
+    failing: Arc<Mutex<BTreeMap<String, Act>>>,
 }
 
 /// What a pass did.
@@ -35,6 +39,11 @@ pub(crate) struct Act {
 }
 
 impl Act {
+    /// Whether nothing came of it.
+    fn is_fruitless(&self) -> bool {
+        self.result == AuditOutcome::Failed && self.actions.len() == 1
+    }
+
     /// What carrying out a plan was; nothing when no step was tried. `repairs` says that running state had drifted, and how.
     pub(crate) fn of(plan: &Plan, executed: &Executed, repairs: Option<String>) -> Option<Self> {
         let (failed, failure) = match &executed.outcome {
@@ -88,7 +97,33 @@ impl Trail {
             metrics,
             actor,
             kind,
+            failing: Arc::default(),
         }
+    }
+
+    /// Whether the last pass over an object failed at the very same, and did nothing else.
+    fn is_repeated(&self, object: &ObjectRef, act: Option<&Act>) -> bool {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = object.to_string();
+        match act.filter(|act| act.is_fruitless()) {
+            None => {
+                failing.remove(&name);
+                false
+            }
+            Some(act) => failing.insert(name, act.clone()).as_ref() == Some(act),
+        }
+    }
+
+    /// The plan's lines, as they stand in the audit event.
+    fn log(&self, object: &ObjectRef, act: &Act) {
+        let redactor = self.journal.redactor();
+        tracing::info!(
+            object = %object,
+            cause = %redactor.mask(&act.cause),
+            actions = %redactor.mask(&act.actions.join("; ")),
+            result = ?act.result,
+            "acted"
+        );
     }
 
     /// Records a pass over `object` that began at `started`.
@@ -116,6 +151,7 @@ impl Trail {
         started: Instant,
     ) -> Result<(), JournalError> {
         let took = started.elapsed();
+        let repeated = self.is_repeated(&object, act.as_ref());
         let Some(act) = act else {
             self.metrics
                 .reconciled(self.kind, ReconcileResult::Unchanged, took);
@@ -128,6 +164,12 @@ impl Trail {
             ReconcileResult::Changed
         };
         self.metrics.reconciled(self.kind, result, took);
+        if repeated {
+            // Told when it failed so for the first time.
+            self.journal.noop(&self.actor, &object);
+            return Ok(());
+        }
+        self.log(&object, &act);
         let event = Event {
             uid,
             cause: Some(act.cause),
@@ -135,7 +177,12 @@ impl Trail {
             duration_ms: Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
             ..Event::new(&self.actor, "reconcile", object, act.result)
         };
-        self.journal.record(event).await.map(drop)
+        #[cfg(feature = "failpoints")]
+        clos_failpoints::before("record pass");
+        let recorded = self.journal.record_or_keep(event).await;
+        #[cfg(feature = "failpoints")]
+        clos_failpoints::after("record pass");
+        recorded
     }
 }
 
@@ -165,6 +212,7 @@ mod tests {
         Executed {
             outcome: Outcome::Failed { step, failure },
             done: done.to_vec(),
+            made: None,
             interrupted,
         }
     }
@@ -184,6 +232,7 @@ mod tests {
         let done = Executed {
             outcome: Outcome::AllDone,
             done: vec![0, 1, 2],
+            made: None,
             interrupted: false,
         };
         assert_eq!(
@@ -198,10 +247,36 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_that_repeats_is_told_once_until_something_else_happens() {
+        let journal = Journal::new(
+            clos_store::Store::in_memory(),
+            clos_audit::Redactor::default(),
+            || jiff::Timestamp::UNIX_EPOCH,
+        );
+        let trail = Trail::new(
+            journal,
+            Metrics::new(),
+            Identity::component("controller:service"),
+            "Service",
+        );
+        let web = ObjectRef::new("clos.dev", "v1alpha1", "Service").named("web");
+        let db = web.clone().named("db");
+        let refused = Act::of(&plan(), &failed(0, &[], false), None);
+        let partly = Act::of(&plan(), &failed(1, &[0], false), None);
+        let repeated = [
+            &refused, &refused, &partly, &partly, &refused, &None, &refused,
+        ]
+        .map(|act| trail.is_repeated(&web, act.as_ref()));
+        assert_eq!(repeated, [false, true, false, false, false, false, false]);
+        assert!(!trail.is_repeated(&db, refused.as_ref()));
+    }
+
+    #[test]
     fn a_plan_of_which_nothing_was_tried_is_no_act() {
         let nothing = Executed {
             outcome: Outcome::AllDone,
             done: Vec::new(),
+            made: None,
             interrupted: false,
         };
         assert_eq!(Act::of(&Plan::default(), &nothing, None), None);

@@ -1,12 +1,15 @@
 //! Who is woken when what changes: every edge between kinds in one place. A wake too many costs a look; a missing one would cost
 //! correctness, so a watch that begins again wakes everybody it feeds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use clos_engine::events::{EngineEvent, Happened};
+use clos_resources::conditions::{self, Reason};
 use clos_resources::lifecycle::Dependency;
 use clos_resources::{Group, Instance, Port, Service, names};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
@@ -15,6 +18,7 @@ use crate::cache::{Cache, Change, place};
 use crate::events::Events;
 use crate::index::{Index, Interest};
 use crate::instance::{memory::Memory, teller};
+use crate::members::Members;
 use crate::wake::Waker;
 
 /// Everybody who can be woken, and what it takes to know whom to wake.
@@ -26,6 +30,8 @@ pub(crate) struct Wiring {
     pub(crate) namespaces: Store<Namespace>,
     /// Which Instances care about what.
     pub(crate) index: Arc<Index>,
+    /// Which Services belong together.
+    pub(crate) members: Arc<Members>,
     /// What is forgotten with an Instance.
     pub(crate) memory: Arc<Memory>,
     /// Who tells is forgotten with it, too.
@@ -62,23 +68,88 @@ impl Wiring {
         self.wake_ports.wake_all(&self.cache.ports);
     }
 
+    /// Something happened on the engine to what is not an Instance's own: whoever says that it is in the way, or that an image is missing, looks
+    /// whether that is over.
+    pub(crate) fn engine_told(&self, event: &EngineEvent) {
+        match event {
+            EngineEvent::Freed { id } => self.freed(id),
+            EngineEvent::Container(event)
+                if matches!(
+                    event.what,
+                    Happened::Died { .. } | Happened::Destroyed | Happened::Changed
+                ) =>
+            {
+                self.freed(&event.id);
+            }
+            EngineEvent::Image { name } => {
+                let name = name.as_deref().map(image_name);
+                self.waiting(|instance, ready| {
+                    let missing = [Reason::ImagePullFailed, Reason::ImageArchMismatch];
+                    let same =
+                        name.is_none_or(|name| name == image_name(&instance.spec.container.image));
+                    same && missing.iter().any(|reason| ready.reason == reason.as_str())
+                });
+            }
+            EngineEvent::Container(_)
+            | EngineEvent::Connected
+            | EngineEvent::Lost { .. }
+            | EngineEvent::Overflow => {}
+        }
+    }
+
+    /// A container may have given back a port or a name.
+    fn freed(&self, id: &str) {
+        // So much of an id stands in messages.
+        let Some(id) = id.get(..12) else {
+            return;
+        };
+        self.waiting(|_, ready| {
+            let in_the_way = [Reason::PortConflict, Reason::NameConflict];
+            in_the_way
+                .iter()
+                .any(|reason| ready.reason == reason.as_str())
+                && ready.message.contains(id)
+        });
+    }
+
+    /// Wakes the Instances that say by their `Ready` condition that they wait for it.
+    fn waiting(&self, so: impl Fn(&Instance, &Condition) -> bool) {
+        let waits = |instance: &Instance| {
+            let status = instance.status.as_ref();
+            let ready = status.and_then(|status| conditions::ready(&status.conditions));
+            ready.is_some_and(|ready| so(instance, ready))
+        };
+        for instance in self.cache.instances.state_filter(waits) {
+            self.memory
+                .heard
+                .something(&instance.uid().unwrap_or_default());
+            self.wake_instances.wake(ObjectRef::from_obj(&*instance));
+        }
+    }
+
     /// Services: themselves, their Group, and who depends on them.
     pub(crate) fn services(self) -> impl FnMut(Change<'_, Service>) + Send {
         let mut seen: Seen<Vec<Dependency>> = Seen(BTreeMap::new());
         move |change| match change {
             Change::One(service) => {
-                self.wake_services.wake(ObjectRef::from_obj(service));
+                let name = ObjectRef::from_obj(service);
+                if let Some(kept) = self.cache.services.get(&name) {
+                    self.members.put(kept);
+                }
+                self.wake_services.wake(name);
                 self.around_service(service);
                 if seen.changed(place(service), service.spec.depends_on.clone()) {
-                    self.services_of_group(service);
+                    self.dependents(service);
                 }
             }
             Change::Gone(service) => {
                 seen.0.remove(&place(service));
                 self.around_service(service);
-                self.services_of_group(service);
+                self.dependents(service);
+                self.members.remove(service);
             }
             Change::All => {
+                self.members.rebuild(self.cache.services.state());
                 self.wake_services.wake_all(&self.cache.services);
                 self.wake_groups.wake_all(&self.cache.groups);
                 self.wake_instances.wake_all(&self.cache.instances);
@@ -179,12 +250,12 @@ impl Wiring {
         }
     }
 
-    /// Secrets: the Instances that take values from them.
+    /// Secrets: the Instances that take values from them, and their Services.
     pub(crate) fn secrets(self) -> impl FnMut(Change<'_, PartialObjectMeta<Secret>>) + Send {
         self.values(Interest::Secret)
     }
 
-    /// `ConfigMaps`: the Instances that take values from them.
+    /// `ConfigMaps`: the Instances that take values from them, and their Services.
     pub(crate) fn config_maps(self) -> impl FnMut(Change<'_, PartialObjectMeta<ConfigMap>>) + Send {
         self.values(Interest::ConfigMap)
     }
@@ -217,9 +288,34 @@ impl Wiring {
         move |change| match change {
             Change::One(object) | Change::Gone(object) => {
                 let (namespace, name) = place(object);
-                self.interested(&interest(namespace, name));
+                let interest = interest(namespace, name);
+                self.interested(&interest);
+                self.services_of(&interest);
             }
-            Change::All => self.wake_instances.wake_all(&self.cache.instances),
+            Change::All => {
+                self.wake_instances.wake_all(&self.cache.instances);
+                self.wake_services.wake_all(&self.cache.services);
+            }
+        }
+    }
+
+    /// The Services of the Instances that care. One without any looks when it makes its first.
+    fn services_of(&self, interest: &Interest) {
+        let interested = self.index.interested(interest);
+        let instances = interested.iter().filter_map(|(namespace, name)| {
+            let name = ObjectRef::new(name).within(namespace);
+            self.cache.instances.get(&name)
+        });
+        let services: BTreeSet<(String, String)> = instances
+            .map(|instance| {
+                (
+                    instance.namespace().unwrap_or_default(),
+                    instance.spec.service.clone(),
+                )
+            })
+            .collect();
+        for (namespace, name) in services {
+            self.wake_services.wake_named(&namespace, &name);
         }
     }
 
@@ -239,19 +335,16 @@ impl Wiring {
         ));
     }
 
-    /// A changed dependency may make or break a cycle for everybody in the group.
-    fn services_of_group(&self, service: &Service) {
-        self.services_in(&(
-            service.namespace().unwrap_or_default(),
-            service.spec.group.clone(),
-        ));
+    /// A changed dependency may make or break a circle for everybody who depends on the service.
+    fn dependents(&self, service: &Service) {
+        let namespace = service.namespace().unwrap_or_default();
+        for name in self.members.dependents(service) {
+            self.wake_services.wake_named(&namespace, &name);
+        }
     }
 
-    fn services_in(&self, (namespace, group): &(String, String)) {
-        let inside = |service: &Service| {
-            service.spec.group == *group && service.metadata.namespace.as_ref() == Some(namespace)
-        };
-        for service in self.cache.services.state_filter(inside) {
+    fn services_in(&self, group: &(String, String)) {
+        for service in self.members.of(group) {
             self.wake_services.wake(ObjectRef::from_obj(&*service));
         }
     }
@@ -259,6 +352,30 @@ impl Wiring {
     fn interested(&self, interest: &Interest) {
         for (namespace, name) in self.index.interested(interest) {
             self.wake_instances.wake_named(&namespace, &name);
+        }
+    }
+}
+
+/// The last part of an image's name, without registry, tag and digest, which may be left out or written in several ways.
+fn image_name(image: &str) -> &str {
+    let image = image.split_once('@').map_or(image, |(name, _)| name);
+    let last = image.rsplit('/').next().unwrap_or(image);
+    last.split_once(':').map_or(last, |(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::image_name;
+
+    #[test]
+    fn an_image_is_known_again_however_its_name_is_written() {
+        for image in [
+            "web",
+            "web:1",
+            "docker.io/library/web:latest",
+            "localhost:5000/web@sha256:0f0f",
+        ] {
+            assert_eq!(image_name(image), "web");
         }
     }
 }

@@ -69,8 +69,8 @@ pub struct Scope {
     pub network_name: String,
     /// The volumes it mounts, by their names on the host.
     pub volumes: Vec<String>,
-    /// The image it names.
-    pub image: String,
+    /// The image it names, when that is of interest.
+    pub image: Option<String>,
 }
 
 /// One line of a list: enough to see that something changed since the last look.

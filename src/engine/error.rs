@@ -39,6 +39,16 @@ pub enum Error {
         /// What is needed.
         needed: String,
     },
+    /// The engine no longer speaks what this clos knows.
+    #[error(
+        "the container engine speaks no API older than {found}, this clos knows none newer than {known}; upgrade clos"
+    )]
+    TooNew {
+        /// The oldest that it speaks.
+        found: String,
+        /// The newest that clos knows.
+        known: String,
+    },
     /// What the call is about does not exist.
     #[error("{0}")]
     NotFound(String),
@@ -46,8 +56,19 @@ pub enum Error {
     #[error("{0}")]
     NameTaken(String),
     /// A host port is taken.
-    #[error("{0}")]
-    PortTaken(String),
+    #[error("{message}")]
+    PortTaken {
+        /// The engine's words.
+        message: String,
+        /// The port of the host, if the engine says which.
+        port: Option<u16>,
+    },
+    /// There are no addresses for another network: it may succeed when another one is gone. The engine's words for it say nothing about
+    /// what to do.
+    #[error(
+        "the container engine has no addresses left for another network (by default it has some for about 30, and each Group needs one); remove networks that are not used, or add default-address-pools with smaller subnets to its daemon.json"
+    )]
+    NoAddresses,
     /// The image cannot be pulled, for good or for now.
     #[error("{message}")]
     Pull {
@@ -70,9 +91,11 @@ impl Error {
         match self {
             Self::Unreachable { .. } | Self::Deadline { .. } | Self::Interrupted { .. } => true,
             Self::TooOld { .. }
+            | Self::TooNew { .. }
             | Self::NotFound(_)
             | Self::NameTaken(_)
-            | Self::PortTaken(_)
+            | Self::PortTaken { .. }
+            | Self::NoAddresses
             | Self::Pull { .. }
             | Self::Refused(_)
             | Self::Failed(_) => false,

@@ -14,6 +14,16 @@ pub enum EngineEvent {
     Overflow,
     /// Something happened to a container that carries a label of ours.
     Container(ContainerEvent),
+    /// A container without a label of ours left its network, was removed or got another name: what it held may be free.
+    Freed {
+        /// Its id.
+        id: String,
+    },
+    /// An image came to the host, or a name was given to one.
+    Image {
+        /// The name, when the engine says it.
+        name: Option<String>,
+    },
 }
 
 /// Something that happened to a container.

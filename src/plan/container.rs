@@ -3,10 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io::Write;
+use std::ops::Range;
 use std::time::Duration;
 
 use clos_resources::container::Protocol;
 use sha2::{Digest, Sha256};
+
+/// The bytes of a length.
+const LENGTH: usize = size_of::<usize>();
 
 /// A value that must never be printed: its `Debug` shows that there is one and nothing of it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -128,89 +133,119 @@ pub struct VolumeOptions {
 
 impl ContainerOptions {
     /// A digest of everything the container is made with, values included, in 16 hexadecimal digits. Labels of ours do not count (the
-    /// digest itself is one of them), so it is taken before they are added.
+    /// digest itself is one of them).
     pub fn digest(&self) -> String {
-        let mut hasher = Sha256::new();
-        self.fields(|name, values| absorb(&mut hasher, name, values));
-        hexadecimal(&hasher.finalize(), 8)
+        hexadecimal(&Sha256::digest(self.encoded().bytes), 8)
     }
 
     /// A digest of each part, in 4 hexadecimal digits, by the part's name for users: enough to say later which parts changed, too short
     /// to learn a value from.
     pub fn part_digests(&self) -> BTreeMap<&'static str, String> {
-        let mut parts: BTreeMap<&'static str, Sha256> = BTreeMap::new();
-        self.fields(|name, values| absorb(parts.entry(name).or_default(), name, values));
+        let encoded = self.encoded();
+        let digest = |part: &Range<usize>| Sha256::digest(&encoded.bytes[part.clone()]);
+        let parts = encoded.parts.iter();
         parts
-            .into_iter()
-            .map(|(name, hasher)| (name, hexadecimal(&hasher.finalize(), 2)))
+            .map(|(name, part)| (*name, hexadecimal(&digest(part), 2)))
             .collect()
     }
 
-    /// Hands every field over, under the name of the part it belongs to.
-    fn fields(&self, mut field: impl FnMut(&'static str, &[&str])) {
-        field("image", &[&self.image]);
-        field(
-            "command",
-            &self
-                .entrypoint
-                .iter()
-                .map(String::as_str)
-                .collect::<Vec<_>>(),
-        );
-        field(
-            "args",
-            &self.command.iter().map(String::as_str).collect::<Vec<_>>(),
-        );
-        field("workingDir", &[self.working_dir.as_deref().unwrap_or("")]);
-        field("user", &[self.user.as_deref().unwrap_or("")]);
+    /// Every field, under the name of the part it belongs to. The digest of a container that exists was made of these bytes: other bytes
+    /// for the same options would replace every container.
+    fn encoded(&self) -> Encoded {
+        let mut encoded = Encoded::default();
+        encoded.field("image", [&self.image]);
+        encoded.field("command", &self.entrypoint);
+        encoded.field("args", &self.command);
+        encoded.field("workingDir", [self.working_dir.as_deref().unwrap_or("")]);
+        encoded.field("user", [self.user.as_deref().unwrap_or("")]);
         for (name, value) in &self.env {
-            field("env", &[name, value.expose()]);
+            encoded.field("env", [name, value.expose()]);
         }
-        for (key, value) in self
-            .labels
-            .iter()
-            .filter(|(key, _)| !key.starts_with("clos.dev/"))
-        {
-            field("labels", &[key, value]);
+        let labels = self.labels.iter();
+        for (key, value) in labels.filter(|(key, _)| !key.starts_with("clos.dev/")) {
+            encoded.field("labels", [key, value]);
         }
         for (path, mount) in &self.mounts {
-            field("mounts", &[path, &format!("{mount:?}")]);
+            encoded.formatted("mounts", Some(path), format_args!("{mount:?}"));
         }
-        field("network", &[&self.network]);
-        field(
-            "network",
-            &self.aliases.iter().map(String::as_str).collect::<Vec<_>>(),
-        );
+        encoded.field("network", [&self.network]);
+        encoded.field("network", &self.aliases);
         for port in &self.ports {
-            field("ports", &[&format!("{port:?}")]);
+            encoded.formatted("ports", None, format_args!("{port:?}"));
         }
-        field("limits", &[&format!("{:?}", self.limits)]);
-        field(
-            "stop",
-            &[&format!("{:?} {:?}", self.stop_timeout, self.stop_signal)],
-        );
+        encoded.formatted("limits", None, format_args!("{:?}", self.limits));
+        let stop = (self.stop_timeout, &self.stop_signal);
+        encoded.formatted("stop", None, format_args!("{:?} {:?}", stop.0, stop.1));
+        encoded
     }
 }
 
-/// Lengths go in before values, so that no two lists of values look the same.
-fn absorb(hasher: &mut Sha256, name: &str, values: &[&str]) {
-    hasher.update(name.as_bytes());
-    for value in values {
-        hasher.update(value.len().to_le_bytes());
-        hasher.update(value.as_bytes());
+/// Options as bytes, with the places of their parts. Lengths go in before values, so that no two lists of values look the same.
+#[derive(Default)]
+struct Encoded {
+    bytes: Vec<u8>,
+    parts: Vec<(&'static str, Range<usize>)>,
+}
+
+impl Encoded {
+    fn field<T: AsRef<str>>(&mut self, part: &'static str, values: impl IntoIterator<Item = T>) {
+        self.begin(part);
+        for value in values {
+            self.value(value.as_ref());
+        }
+        self.end();
     }
-    hasher.update([0xff]);
+
+    /// A field whose last value is written as it is formatted.
+    fn formatted(&mut self, part: &'static str, first: Option<&str>, last: fmt::Arguments<'_>) {
+        self.begin(part);
+        if let Some(first) = first {
+            self.value(first);
+        }
+        self.length(0);
+        let start = self.bytes.len();
+        self.bytes
+            .write_fmt(last)
+            .expect("memory can always be written to");
+        let length = self.bytes.len() - start;
+        self.bytes[start - LENGTH..start].copy_from_slice(&length.to_le_bytes());
+        self.end();
+    }
+
+    /// Fields of one part come one after another.
+    fn begin(&mut self, part: &'static str) {
+        let start = self.bytes.len();
+        if self.parts.last().is_none_or(|(last, _)| *last != part) {
+            self.parts.push((part, start..start));
+        }
+        self.bytes.extend_from_slice(part.as_bytes());
+    }
+
+    fn value(&mut self, value: &str) {
+        self.length(value.len());
+        self.bytes.extend_from_slice(value.as_bytes());
+    }
+
+    fn length(&mut self, length: usize) {
+        self.bytes.extend_from_slice(&length.to_le_bytes());
+    }
+
+    fn end(&mut self) {
+        self.bytes.push(0xff);
+        if let Some((_, part)) = self.parts.last_mut() {
+            part.end = self.bytes.len();
+        }
+    }
 }
 
 /// The first bytes as hexadecimal digits.
 pub(crate) fn hexadecimal(bytes: &[u8], count: usize) -> String {
-    let mut text = String::with_capacity(2 * count);
-    for byte in bytes.iter().take(count) {
-        for digit in [byte >> 4, byte & 0xf] {
-            text.extend(char::from_digit(u32::from(digit), 16));
-        }
-    }
-    text
+    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
+    bytes
+        .iter()
+        .take(count)
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)])
+        .collect()
 }
 
 #[cfg(test)]

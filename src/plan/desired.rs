@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use clos_resources::conditions::{Reason, Summary};
-use clos_resources::container::{EnvVar, KeyRef, Limits, Mount};
-use clos_resources::instance::{BoundPort, InstanceSpec};
+use clos_resources::container::{ContainerSpec, EnvVar, KeyRef, Limits, Mount};
+use clos_resources::instance::{BoundPort, ValueVersion};
 use clos_resources::names;
 use clos_resources::port::{PortHolder, PortSpec};
 use clos_resources::{Instance, Port};
@@ -15,6 +15,7 @@ use crate::container::{
     ContainerOptions, LimitOptions, MountOptions, NetworkOptions, PortOptions, Sensitive,
     VolumeOptions,
 };
+use crate::drift;
 
 /// The most processes and threads of a container that declares no limit: far above what services need, far below what
 /// brings a host down.
@@ -30,6 +31,9 @@ pub struct Values {
     pub secrets: BTreeMap<String, Option<BTreeMap<String, Vec<u8>>>>,
     /// Data of `ConfigMap` objects, text and binary.
     pub config_maps: BTreeMap<String, Option<BTreeMap<String, Vec<u8>>>>,
+    /// Which versions of them these are: an Instance that is to have others waits for its turn. None where nobody waits, as when it is
+    /// told what would be done in the end.
+    pub versions: Option<BTreeSet<ValueVersion>>,
 }
 
 /// The objects an Instance takes values from, by name in its namespace.
@@ -41,17 +45,20 @@ pub struct References {
     pub config_maps: BTreeSet<String>,
 }
 
-/// What the engine and the API are to be asked for.
+/// What the engine and the API are to be asked for. Here is what every look compares; the rest is made when it is asked for, which
+/// is seldom: almost every look finds everything as declared.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Desired {
-    /// The container, with the labels that make it ours.
-    pub container: ContainerOptions,
-    /// The group's network.
-    pub network: NetworkOptions,
-    /// The volumes it mounts, in order of their names.
-    pub volumes: Vec<VolumeOptions>,
+pub struct Desired<'a> {
+    instance: &'a Instance,
+    installation: &'a str,
+    /// Without the labels that make it ours.
+    options: ContainerOptions,
+    /// Of the options.
+    pub(crate) digest: String,
+    /// The values are not those that the Instance is to have: they alone are no reason for another container.
+    pub(crate) awaits_its_turn: bool,
     /// The host ports it must hold, in order of their names.
-    pub claims: Vec<Port>,
+    claims: Vec<Port>,
 }
 
 /// Why an Instance cannot be turned into a container: every reason at once.
@@ -85,11 +92,10 @@ fn sentence(mistakes: &[String], missing: &[String]) -> String {
         .join("; ")
 }
 
-/// The objects whose values [`desired`] needs.
-pub fn references(instance: &InstanceSpec) -> References {
+/// The objects that a container takes values from: [`desired`] needs them.
+pub fn references(container: &ContainerSpec) -> References {
     let mut references = References::default();
-    for source in instance
-        .container
+    for source in container
         .env
         .iter()
         .filter_map(|variable| variable.value_from.as_ref())
@@ -105,21 +111,22 @@ pub fn references(instance: &InstanceSpec) -> References {
 }
 
 /// What the engine and the API are to be asked for. `values` holds every object that [`references`] names.
-pub fn desired(
-    instance: &Instance,
+pub fn desired<'a>(
+    instance: &'a Instance,
     values: &Values,
-    installation: &str,
-) -> Result<Desired, Unresolved> {
+    installation: &'a str,
+) -> Result<Desired<'a>, Unresolved> {
     let spec = &instance.spec;
     let mut unresolved = Unresolved::default();
     let env = environment(&spec.container.env, values, &mut unresolved);
     let mounts = mounts(namespace(instance), &spec.container.mounts, &mut unresolved);
     let ports = ports(&spec.ports, &mut unresolved);
+    let others = |versions: &BTreeSet<ValueVersion>| !versions.iter().eq(&spec.values);
+    let awaits_its_turn = values.versions.as_ref().is_some_and(others);
     if unresolved != Unresolved::default() {
         return Err(unresolved);
     }
-    let network = network(instance, installation);
-    let mut container = ContainerOptions {
+    let options = ContainerOptions {
         name: container_name(instance),
         image: spec.container.image.clone(),
         entrypoint: spec.container.command.clone(),
@@ -129,7 +136,7 @@ pub fn desired(
         env,
         labels: spec.container.labels.clone(),
         mounts,
-        network: network.name.clone(),
+        network: network_name(instance),
         aliases: BTreeSet::from([spec.service.clone(), name(instance).to_owned()]),
         ports,
         limits: limits(
@@ -141,16 +148,50 @@ pub fn desired(
         stop_timeout: spec.container.stop_grace_period.get(),
         stop_signal: spec.container.stop_signal.clone(),
     };
-    let digest = crate::drift::digest_label(&container);
-    container
-        .labels
-        .extend(container_labels(instance, installation, digest));
     Ok(Desired {
+        instance,
+        installation,
+        digest: options.digest(),
+        awaits_its_turn,
         claims: claims(instance),
-        volumes: volumes(instance, installation),
-        network,
-        container,
+        options,
     })
+}
+
+impl Desired<'_> {
+    /// The container, with the labels that make it ours.
+    pub fn container(&self) -> ContainerOptions {
+        let mut options = self.options.clone();
+        let digest = drift::digest_label(&self.digest, &self.options);
+        let labels = container_labels(self.instance, self.installation, digest);
+        options.labels.extend(labels);
+        options
+    }
+
+    /// The group's network.
+    pub fn network(&self) -> NetworkOptions {
+        network(self.instance, self.installation)
+    }
+
+    /// The volumes it mounts, in order of their names.
+    pub fn volumes(&self) -> Vec<VolumeOptions> {
+        volumes(self.instance, self.installation)
+    }
+
+    /// The host ports it must hold, in order of their names.
+    pub fn claims(&self) -> &[Port] {
+        &self.claims
+    }
+
+    /// The digest of the declaration.
+    pub(crate) fn revision(&self) -> &str {
+        &self.instance.spec.revision
+    }
+
+    /// The container without the labels that make it ours: nothing to make one from.
+    pub(crate) fn options(&self) -> &ContainerOptions {
+        &self.options
+    }
 }
 
 /// The name that the Instance's container has or would get.

@@ -1,5 +1,7 @@
 //! How a group is as a whole, and whether its network may go.
 
+use std::borrow::Borrow;
+
 use clos_resources::conditions::{self, Reason, Summary};
 use clos_resources::group::{GroupState, GroupStatus};
 use clos_resources::lifecycle::State;
@@ -15,11 +17,12 @@ use crate::ownership;
 use crate::restart::whole_seconds;
 
 /// How a group is, from its services. Services of other groups do not count.
-pub fn status(group: &Group, services: &[Service], now: Timestamp) -> GroupStatus {
+pub fn status<S: Borrow<Service>>(group: &Group, services: &[S], now: Timestamp) -> GroupStatus {
     let name = group.metadata.name.as_deref().unwrap_or_default();
     let namespace = group.metadata.namespace.as_deref();
     let mut members: Vec<&Service> = services
         .iter()
+        .map(Borrow::borrow)
         .filter(|service| {
             service.spec.group == name && service.metadata.namespace.as_deref() == namespace
         })
@@ -196,7 +199,7 @@ fn summary(group: &Group, services: &[&Service], ready: usize) -> Summary {
         Some(format!(
             "; {}: {}",
             service.metadata.name.as_deref()?,
-            ready.message
+            conditions::without_last_lines(&ready.message)
         ))
     });
     let message = format!(

@@ -26,12 +26,16 @@ pub enum EngineView {
 pub struct Observed {
     /// Containers by id: all that carry the instance's UID label, and any other that has the instance's container name.
     pub containers: BTreeMap<String, Container>,
-    /// Networks with the group's network name. The engine allows several of one name.
+    /// Networks with the group's network name, the oldest first. Older engines make several of one name.
     pub networks: Vec<Network>,
     /// Volumes by name, of those the instance mounts.
     pub volumes: BTreeMap<String, Volume>,
     /// The image that the instance names, when the host has it.
     pub image: Option<Image>,
+    /// What containers wrote last, by id: shortened and without secrets. Only what a plan asked for.
+    pub last_lines: BTreeMap<String, Vec<String>>,
+    /// Who holds host ports, in words for users. Only what a plan asked for.
+    pub holders: BTreeMap<u16, Vec<String>>,
 }
 
 /// One container.
@@ -107,7 +111,7 @@ pub enum ContainerState {
 }
 
 /// What an image's own health check says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
     /// The image has no health check.
     None,
@@ -116,7 +120,10 @@ pub enum Health {
     /// It succeeds.
     Healthy,
     /// It fails.
-    Unhealthy,
+    Unhealthy {
+        /// What its last run wrote.
+        said: String,
+    },
 }
 
 /// One network.

@@ -1,8 +1,10 @@
 //! What waits for what among the services of a group.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clos_resources::conditions;
+use clos_resources::dependencies::{self, Graph};
 use clos_resources::instance::{InstanceState, InstanceStatus};
 use clos_resources::lifecycle::{Dependency, DependencyCondition, State};
 use clos_resources::{Instance, Service};
@@ -10,17 +12,16 @@ use clos_resources::{Instance, Service};
 use crate::instance::DependencyState;
 use crate::status::CONDITION_HEALTHY;
 
-type Graph<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
-
 /// Services of one group whose dependencies can never be met, by name, with a sentence for users: cycles, written out, and services
 /// that depend on themselves. Services that merely depend on one of these are not in it.
-pub fn mistakes(services: &[Service]) -> BTreeMap<String, String> {
+pub fn mistakes<S: Borrow<Service>>(services: &[S]) -> BTreeMap<String, String> {
+    let services: Vec<&Service> = services.iter().map(Borrow::borrow).collect();
     let names: BTreeSet<&str> = services
         .iter()
         .filter_map(|service| service.metadata.name.as_deref())
         .collect();
     let mut graph = Graph::new();
-    for service in services {
+    for service in &services {
         let known = service
             .spec
             .depends_on
@@ -32,13 +33,7 @@ pub fn mistakes(services: &[Service]) -> BTreeMap<String, String> {
             known.collect(),
         );
     }
-    let graph = without_ends(graph);
-    let cycles = graph
-        .keys()
-        .filter_map(|&name| Some((name, cycle(&graph, name)?)));
-    cycles
-        .map(|(name, cycle)| (name.to_owned(), sentence(&cycle)))
-        .collect()
+    dependencies::cycles(graph)
 }
 
 /// Whether a dependency is met. `service` is the other service when it exists in the same group, `instances` are its Instances.
@@ -58,77 +53,6 @@ pub fn dependency_state(
         dependency: dependency.clone(),
         met: why_not.is_none(),
         why_not: why_not.unwrap_or_default(),
-    }
-}
-
-/// Takes away, again and again, who depends on nobody or on whom nobody depends. What is left are cycles and what lies between them.
-fn without_ends(mut graph: Graph<'_>) -> Graph<'_> {
-    let mut dependents: Graph<'_> = graph.keys().map(|&name| (name, BTreeSet::new())).collect();
-    for (&name, targets) in &graph {
-        for target in targets {
-            dependents.entry(target).or_default().insert(name);
-        }
-    }
-    let is_end = |graph: &Graph<'_>, dependents: &Graph<'_>, name: &str| {
-        [graph, dependents]
-            .iter()
-            .any(|edges| edges.get(name).is_some_and(BTreeSet::is_empty))
-    };
-    let mut ends: Vec<&str> = graph
-        .keys()
-        .copied()
-        .filter(|name| is_end(&graph, &dependents, name))
-        .collect();
-    while let Some(name) = ends.pop() {
-        let targets = graph.remove(name).unwrap_or_default();
-        let sources = dependents.remove(name).unwrap_or_default();
-        for target in targets {
-            if let Some(sources) = dependents.get_mut(target) {
-                sources.remove(name);
-            }
-            ends.extend(is_end(&graph, &dependents, target).then_some(target));
-        }
-        for source in sources {
-            if let Some(targets) = graph.get_mut(source) {
-                targets.remove(name);
-            }
-            ends.extend(is_end(&graph, &dependents, source).then_some(source));
-        }
-    }
-    graph
-}
-
-/// The shortest way from a service back to itself.
-fn cycle<'a>(graph: &Graph<'a>, start: &'a str) -> Option<Vec<&'a str>> {
-    let mut came_from: BTreeMap<&str, &str> = BTreeMap::new();
-    let mut queue = VecDeque::from([start]);
-    while let Some(name) = queue.pop_front() {
-        for &target in graph.get(name).into_iter().flatten() {
-            if target == start {
-                let mut path = vec![start, name];
-                while let Some(&before) = path.last().and_then(|last| came_from.get(last)) {
-                    path.push(before);
-                }
-                path.reverse();
-                return Some(path);
-            }
-            if !came_from.contains_key(target) {
-                came_from.insert(target, name);
-                queue.push_back(target);
-            }
-        }
-    }
-    None
-}
-
-fn sentence(cycle: &[&str]) -> String {
-    let path = cycle.join(" → ");
-    if cycle.len() == 2 {
-        format!("the service depends on itself ({path}); take that out of spec.dependsOn")
-    } else {
-        format!(
-            "services depend on each other in a circle ({path}); take one of these out of spec.dependsOn"
-        )
     }
 }
 

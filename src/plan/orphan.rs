@@ -1,10 +1,11 @@
 //! Containers of this installation whose Instance is gone: removed after a grace, and only when everything about them says that
-//! they are ours.
+//! they are ours. When they are many, they are more likely a sign of an old or empty store than leftovers: then a person must confirm it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clos_resources::names;
+use clos_resources::removals::{Removals, too_many};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::action::{Action, Cause, EngineAction, Plan, Target};
@@ -18,48 +19,112 @@ pub const GRACE: SignedDuration = SignedDuration::from_mins(5);
 /// How long an orphan may take to stop.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
+/// Everything the plan for orphans depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct OrphanInput<'a> {
+    /// The containers that may be orphans, by id.
+    pub containers: &'a BTreeMap<String, Container>,
+    /// How many containers of this installation there are in all.
+    pub managed: usize,
+    /// The UIDs of all Instances of all hosts.
+    pub living: &'a BTreeSet<String>,
+    /// What the last call gave; empty after a start and after the engine's state was unknown.
+    pub seen: &'a BTreeMap<String, Seen>,
+    /// What was reported the last time, also before a start.
+    pub reported: Option<&'a Removals>,
+    /// The token that a person has confirmed.
+    pub confirmed: Option<&'a str>,
+    /// Whose containers count.
+    pub installation: &'a str,
+    /// The time of the decision.
+    pub now: Timestamp,
+}
+
+/// What is remembered of an orphan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Since when it was seen as one.
+    pub since: Timestamp,
+    /// Whether it may go at once, however many go with it.
+    pub confirmed: bool,
+    /// Whether it was said that it stays until somebody confirms it. That is not taken back when others are added or go.
+    pub held: bool,
+}
+
 /// What must be done about orphans.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct OrphanPlan {
     /// Containers to stop and remove.
     pub plan: Plan,
-    /// Since when each container was seen as an orphan, by id: to be handed in the next time.
-    pub since: BTreeMap<String, Timestamp>,
+    /// What is remembered of each orphan, by id: to be handed in the next time.
+    pub seen: BTreeMap<String, Seen>,
+    /// The orphans that nobody has confirmed; none when there are none.
+    pub orphans: Option<Removals>,
 }
 
-/// What must be done about orphans among `containers`, by id. `living` are the UIDs of all Instances of all hosts; `since` is what the
-/// last call gave, empty after a start and after the engine's state was unknown.
-pub fn plan(
-    containers: &BTreeMap<String, Container>,
-    living: &BTreeSet<String>,
-    since: &BTreeMap<String, Timestamp>,
-    installation: &str,
-    now: Timestamp,
-) -> OrphanPlan {
-    let mut orphans = OrphanPlan {
-        plan: Plan::default(),
-        since: BTreeMap::new(),
-    };
-    for (id, container) in containers
+/// What must be done about orphans. Those that a person has confirmed go at once. The others go after their grace; but when they are too
+/// many at once, or when there is no Instance at all, none of them goes.
+pub fn plan(input: &OrphanInput<'_>) -> OrphanPlan {
+    let orphans: BTreeMap<&String, &Container> = input
+        .containers
         .iter()
-        .filter(|(_, container)| is_orphan(container, living, installation))
-    {
-        // A clock that was set back starts the grace anew.
-        let first = since
-            .get(id)
-            .copied()
-            .filter(|first| *first <= now)
-            .unwrap_or(now);
-        orphans.since.insert(id.clone(), first);
-        if now.duration_since(first) >= GRACE {
-            removal(&mut orphans.plan, container);
+        .filter(|(_, container)| is_orphan(container, input))
+        .collect();
+    let mut seen: BTreeMap<String, Seen> = orphans
+        .keys()
+        .map(|id| ((*id).clone(), remembered(id, input)))
+        .collect();
+    let unconfirmed: BTreeMap<String, String> = orphans
+        .iter()
+        .filter(|(id, _)| !seen[**id].confirmed)
+        .map(|(id, container)| ((*id).clone(), container.name.clone()))
+        .collect();
+    let mut report = Removals::new(&unconfirmed, input.managed, false);
+    let none_lives = input.living.is_empty() && !unconfirmed.is_empty();
+    // What was held before a start is held after it, too.
+    let reported = input
+        .reported
+        .is_some_and(|reported| reported.held && reported.token == report.token);
+    let before = unconfirmed.keys().any(|id| seen[id].held);
+    report.held = none_lives || too_many(unconfirmed.len(), input.managed) || reported || before;
+    let confirmed = input.confirmed == Some(report.token.as_str());
+    for id in unconfirmed.keys() {
+        if let Some(orphan) = seen.get_mut(id) {
+            orphan.confirmed = confirmed;
+            orphan.held = report.held;
         }
     }
-    orphans
+    let mut plan = Plan::default();
+    for (id, container) in orphans {
+        let orphan = seen[id];
+        let waited = input.now.duration_since(orphan.since) >= GRACE;
+        if orphan.confirmed || waited && !orphan.held {
+            removal(&mut plan, container);
+        }
+    }
+    OrphanPlan {
+        plan,
+        seen,
+        orphans: (!unconfirmed.is_empty() && !confirmed).then_some(report),
+    }
+}
+
+fn remembered(id: &str, input: &OrphanInput<'_>) -> Seen {
+    let new = Seen {
+        since: input.now,
+        confirmed: false,
+        held: false,
+    };
+    let before = input.seen.get(id).copied().unwrap_or(new);
+    // A clock that was set back starts the grace anew.
+    Seen {
+        since: before.since.min(input.now),
+        ..before
+    }
 }
 
 /// Labels can be copied, so the name must be the one that clos gave as well.
-fn is_orphan(container: &Container, living: &BTreeSet<String>, installation: &str) -> bool {
+fn is_orphan(container: &Container, input: &OrphanInput<'_>) -> bool {
     let label = |key: &str| {
         container
             .labels
@@ -77,8 +142,8 @@ fn is_orphan(container: &Container, living: &BTreeSet<String>, installation: &st
         return false;
     };
     let leaving = container.state == ContainerState::Removing;
-    of == installation
-        && !living.contains(uid)
+    of == input.installation
+        && !input.living.contains(uid)
         && container.name == names::container(namespace, instance)
         && !leaving
 }

@@ -4,6 +4,9 @@ use crate::action::{Action, EngineAction, Plan, Target};
 use crate::instance::InstancePlan;
 use crate::observed::{ContainerState, EngineView};
 
+/// What a message says before it names who holds a host port of which the engine says that it is taken.
+pub const HELD_BY: &str = "; it is held by ";
+
 /// How carrying out a plan ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -41,6 +44,8 @@ pub enum FailureKind {
     PortTaken,
     /// A container with the wanted name exists.
     NameTaken,
+    /// The engine has no addresses for another network.
+    NoAddresses,
     /// Whether the call took effect is unknown.
     EngineUnknown,
     /// The engine refuses it and will again.
@@ -81,6 +86,17 @@ pub(crate) fn was_removed_by_us(id: &str, planned: &InstancePlan, outcome: &Outc
         |action| matches!(action, EngineAction::RemoveContainer { container: Target::Existing { id: removed, .. } } if removed == id),
     );
     removed.is_some_and(|removed| is_done(removed, outcome))
+}
+
+/// The container that was there before the plan and was started by it.
+pub(crate) fn started_by_us<'p>(planned: &'p InstancePlan, outcome: &Outcome) -> Option<&'p str> {
+    let steps = planned.plan.steps.iter().enumerate();
+    steps
+        .filter(|(index, _)| is_done(*index, outcome))
+        .find_map(|(_, step)| match &step.action {
+            action @ Action::Engine(EngineAction::StartContainer { .. }) => existing(action),
+            Action::Engine(_) | Action::Api(_) => None,
+        })
 }
 
 /// Steps before the first failed one were done: what they come after was, too.

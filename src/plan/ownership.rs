@@ -125,37 +125,37 @@ pub(crate) fn network_in_the_way(
     networks: &[Network],
     input: &InstanceInput<'_>,
 ) -> Option<String> {
-    let instance = input.instance;
-    let ours = |network: &Network| {
-        is_our_network(
-            network,
-            input.installation,
-            desired::namespace(instance),
-            &instance.spec.group,
-        )
-    };
-    let name = desired::network_name(instance);
-    if let Some(foreign) = networks
+    let name = desired::network_name(input.instance);
+    let foreign = networks
         .iter()
-        .filter(|network| !ours(network))
-        .min_by_key(|network| &network.id)
-    {
-        return Some(format!(
-            "a network named {name} exists and was not made by this clos (id {}); remove it with: docker network rm {}",
-            short_id(&foreign.id),
-            short_id(&foreign.id)
-        ));
-    }
-    let second = networks
-        .iter()
-        .map(|network| &network.id)
-        .max()
-        .filter(|_| networks.len() > 1)?;
+        .filter(|network| !is_network_of(network, input))
+        .min_by_key(|network| &network.id)?;
     Some(format!(
-        "the engine has {} networks named {name} and cannot tell which is meant; remove one with: docker network rm {}",
-        networks.len(),
-        short_id(second)
+        "a network named {name} exists and was not made by this clos (id {}); remove it with: docker network rm {}",
+        short_id(&foreign.id),
+        short_id(&foreign.id)
     ))
+}
+
+/// Networks of ours but the oldest: an engine that took a request for a network long after it was given up made them, and cannot attach
+/// containers by the name any more. Nothing is in them.
+pub(crate) fn surplus_networks<'a>(
+    networks: &'a [Network],
+    input: &InstanceInput<'_>,
+) -> Vec<&'a Network> {
+    let ours = networks
+        .iter()
+        .filter(|network| is_network_of(network, input));
+    ours.skip(1).collect()
+}
+
+fn is_network_of(network: &Network, input: &InstanceInput<'_>) -> bool {
+    is_our_network(
+        network,
+        input.installation,
+        desired::namespace(input.instance),
+        &input.instance.spec.group,
+    )
 }
 
 /// Why a volume must not be mounted, if so. Data outlives installations, so labels do not count; but a volume with another driver or with options can be
@@ -164,10 +164,8 @@ pub(crate) fn volume_in_the_way(
     volumes: &BTreeMap<String, Volume>,
     desired: &Desired,
 ) -> Option<String> {
-    let wanted = desired
-        .volumes
-        .iter()
-        .filter_map(|volume| volumes.get(&volume.name));
+    let wanted = desired.volumes().into_iter();
+    let wanted = wanted.filter_map(|volume| volumes.get(&volume.name));
     let foreign = wanted
         .filter(|volume| volume.driver != "local" || !volume.options.is_empty())
         .min_by_key(|volume| &volume.name)?;

@@ -20,11 +20,14 @@ const FIRST_WAIT: Duration = Duration::from_secs(10);
 /// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
+/// Faults beyond these do not make the wait longer for what is given back by others: 40 s.
+const MOST_WANTS: u32 = 4;
+
 /// A container that was killed after less time than this was not killed by a person.
 const OUTSIDE_AFTER: Duration = Duration::from_secs(1);
 
-/// So far may the clock of an engine on another machine be ahead of ours: what ended there just now is not of the future.
-const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(1);
+/// So far may a clock be set back, as it is all the time to keep it right, without anything becoming of the future.
+const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(1);
 
 /// The engine notes the start after the program runs: one that ends within milliseconds seems to have ended before it started.
 const START_LAG: SignedDuration = SignedDuration::from_secs(10);
@@ -114,24 +117,52 @@ pub fn wait(faults: u32) -> Duration {
     }
 }
 
-/// The faults after one more, seen at `at`, of a container that had run for `ran`.
-pub fn after_fault(previous: Option<&Backoff>, at: Timestamp, ran: Duration) -> Backoff {
-    let before = previous
-        .filter(|_| ran < STABLE_AFTER)
-        .map_or(0, |backoff| backoff.faults);
-    let faults = before.saturating_add(1);
-    let at = whole_microseconds(at);
-    let next_try = at.checked_add(wait(faults)).unwrap_or(at);
+/// The faults after one more of a container that had run for `ran`. `at` is when it ended by the engine's clock, which knows this end from
+/// another one; `now` is when we saw it by ours, which may show any other time. Waits go by ours.
+pub fn after_fault(
+    previous: Option<&Backoff>,
+    at: Timestamp,
+    ran: Duration,
+    now: Timestamp,
+) -> Backoff {
+    let previous = previous.filter(|_| ran < STABLE_AFTER);
+    let faults = previous.map_or(0, |backoff| backoff.faults);
+    let faults = faults.saturating_add(1);
+    let (at, now) = (whole_microseconds(at), whole_microseconds(now));
+    // Nothing waits after a first fault, so it counts from when we saw it. A later end is of a start that was not before its time had come.
+    let earliest = previous.map_or(now, |backoff| {
+        let next_try = backoff.next_try.0;
+        next_try.checked_add(ran).unwrap_or(next_try)
+    });
+    let ended = at.max(earliest).min(now);
     Backoff {
         faults,
         last_fault: MicroTime(at),
-        next_try: MicroTime(next_try),
+        next_try: MicroTime(ended.checked_add(wait(faults)).unwrap_or(ended)),
+        last_lines: Vec::new(),
     }
+}
+
+/// The faults after one more that comes to an end when somebody else gives something back, which no event tells: it is tried again sooner.
+pub(crate) fn after_want(previous: Option<&Backoff>, now: Timestamp) -> Backoff {
+    let previous = previous.map(|backoff| Backoff {
+        faults: backoff.faults.min(MOST_WANTS - 1),
+        ..backoff.clone()
+    });
+    after_fault(previous.as_ref(), now, Duration::ZERO, now)
+}
+
+/// When the last fault was, by our clock.
+pub(crate) fn last_fault(backoff: &Backoff) -> Timestamp {
+    let next_try = backoff.next_try.0;
+    next_try
+        .checked_sub(wait(backoff.faults))
+        .unwrap_or(next_try)
 }
 
 /// Whether the faults were seen before `now`. Those that were not belong to a time before the clock was set back.
 pub(crate) fn is_past(backoff: &Backoff, now: Timestamp) -> bool {
-    backoff.last_fault.0.duration_since(now) <= CLOCK_SKEW
+    last_fault(backoff).duration_since(now) <= CLOCK_STEP
 }
 
 /// Whether the next try is due; one without a wait is at once, whatever the clocks say. A next try further away than any wait was written before the clock was set back.
@@ -186,6 +217,24 @@ mod tests {
     fn a_run_of_milliseconds_that_seems_to_end_before_its_start_is_a_success() {
         let state = ended("2026-01-01T00:00:00.300Z", "2026-01-01T00:00:00.290Z");
         assert_eq!(End::of(&state).unwrap().kind, EndKind::Success);
+    }
+
+    #[test]
+    fn what_ends_at_once_is_made_and_started_at_most_twelve_times_in_ten_minutes() {
+        let (mut now, mut backoff) = (Timestamp::UNIX_EPOCH, None);
+        let end = now + SignedDuration::from_mins(10);
+        // Made, and started for the first time.
+        let mut acts = 2;
+        loop {
+            let fault = after_fault(backoff.as_ref(), now, Duration::ZERO, now);
+            now = fault.next_try.0;
+            backoff = Some(fault);
+            if now > end {
+                break;
+            }
+            acts += 1;
+        }
+        assert!((5..=12).contains(&acts), "{acts}");
     }
 
     #[test]

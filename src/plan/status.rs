@@ -2,19 +2,19 @@
 
 use clos_resources::conditions::{Reason, Summary};
 use clos_resources::instance::{InstanceState, InstanceStatus};
-use clos_resources::names;
+use clos_resources::{Instance, names};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::action::EngineAction;
 use crate::drift::{self, CONDITION_ENGINE_DIFFERS};
-use crate::instance::{self, InstanceInput, InstancePlan};
+use crate::instance::{self, InstanceInput, InstancePlan, Unheard};
 use crate::observed::{Container, ContainerState, EngineView, Health};
-use crate::outcome::{is_done, position, was_removed_by_us};
+use crate::outcome::{is_done, position, started_by_us, was_removed_by_us};
 use crate::ownership::Sorted;
 use crate::restart::{self, whole_seconds};
 
-pub use crate::outcome::{Failure, FailureKind, Outcome, was_overtaken};
+pub use crate::outcome::{Failure, FailureKind, HELD_BY, Outcome, was_overtaken};
 
 /// The condition of an Instance that says what the image's own health check says. It is there while a container with a health check runs.
 pub const CONDITION_HEALTHY: &str = "Healthy";
@@ -22,14 +22,21 @@ pub const CONDITION_HEALTHY: &str = "Healthy";
 /// After so many transient failures in a row to pull an image, somebody should look.
 const PULL_FAILURES_IN_SILENCE: u32 = 3;
 
-/// The status to write. `after` is what the engine showed once the plan was carried out, and `input.now` should be the time of that.
+/// The status to write. `made` is the id that the engine gave the container that the plan made, `after` is what the engine showed once the plan
+/// was carried out, and `input.now` should be the time of that.
 /// Called after a plan without steps it gives the status that is there already, if nothing happened.
 pub fn instance_status(
     input: &InstanceInput<'_>,
     planned: &InstancePlan,
     outcome: &Outcome,
+    made: Option<&str>,
     after: &EngineView,
 ) -> InstanceStatus {
+    let known = with_recorded(input.instance, planned, outcome, made);
+    let input = &InstanceInput {
+        instance: &known,
+        ..*input
+    };
     let previous = input.instance.status.clone().unwrap_or_default();
     let generation = input.instance.metadata.generation;
     let assessed = assess(input, planned, after);
@@ -59,9 +66,12 @@ pub fn instance_status(
         EngineView::Known(_) => {
             let kept = kept(input, after);
             facts(&mut status, input, kept);
+            // What has lost its name is known by the record alone.
+            if outlived(input, after) {
+                status.container_id.clone_from(&previous.container_id);
+            }
             status.restarts = previous.restarts + restarts(&previous, &status, planned, outcome);
-            conditions
-                .extend(kept.and_then(|kept| engine_differs(input, planned, kept, &previous)));
+            conditions.extend(kept.and_then(|kept| engine_differs(input, kept, made, &previous)));
             conditions.extend(kept.and_then(|kept| healthy(input, kept, &previous)));
         }
     }
@@ -72,11 +82,55 @@ pub fn instance_status(
     status
 }
 
+/// Whose last lines belong into the status after a plan, when they were not read yet.
+pub fn unheard(
+    input: &InstanceInput<'_>,
+    planned: &InstancePlan,
+    outcome: &Outcome,
+    made: Option<&str>,
+    after: &EngineView,
+) -> Option<Unheard> {
+    let known = with_recorded(input.instance, planned, outcome, made);
+    let input = &InstanceInput {
+        instance: &known,
+        ..*input
+    };
+    assess(input, planned, after).unheard
+}
+
+/// The Instance with the container on record that the plan made or started: it was known by its name until then, and may have lost that
+/// meanwhile.
+fn with_recorded(
+    instance: &Instance,
+    planned: &InstancePlan,
+    outcome: &Outcome,
+    made: Option<&str>,
+) -> Instance {
+    let mut instance = instance.clone();
+    if let Some(id) = made.or_else(|| started_by_us(planned, outcome)) {
+        instance.status.get_or_insert_default().container_id = Some(id.to_owned());
+    }
+    instance
+}
+
 /// The container that is kept, when the engine can be asked.
 fn kept<'a>(input: &InstanceInput<'_>, after: &'a EngineView) -> Option<&'a Container> {
     match after {
         EngineView::Unknown { .. } => None,
         EngineView::Known(observed) => Sorted::of(input, observed).kept,
+    }
+}
+
+/// Whether the container on record is still there beside the one that is kept, to be removed.
+fn outlived(input: &InstanceInput<'_>, after: &EngineView) -> bool {
+    let status = input.instance.status.as_ref();
+    let recorded = status.and_then(|status| status.container_id.as_deref());
+    match after {
+        EngineView::Unknown { .. } => false,
+        EngineView::Known(observed) => Sorted::of(input, observed)
+            .surplus
+            .iter()
+            .any(|container| Some(container.id.as_str()) == recorded),
     }
 }
 
@@ -105,11 +159,21 @@ fn after_failure(
     Summary,
     Option<clos_resources::instance::Backoff>,
 ) {
-    let counted = restart::after_fault(
-        planned.backoff.as_ref(),
-        input.now,
-        std::time::Duration::ZERO,
-    );
+    let known = planned.backoff.as_ref();
+    let counted = match failure.kind {
+        FailureKind::NoAddresses => restart::after_want(known, input.now),
+        FailureKind::ImagePull { .. }
+        | FailureKind::ImageArch
+        | FailureKind::PortTaken
+        | FailureKind::NameTaken
+        | FailureKind::EngineUnknown
+        | FailureKind::Refused
+        | FailureKind::Failed
+        | FailureKind::ApiConflict
+        | FailureKind::Api => {
+            restart::after_fault(known, input.now, std::time::Duration::ZERO, input.now)
+        }
+    };
     let message = failure.message.trim_end_matches('.');
     let put_off = |reason: Reason, state: InstanceState| {
         let next = if counted.next_try.0 > input.now {
@@ -136,6 +200,7 @@ fn after_failure(
         FailureKind::ImageArch => put_off(Reason::ImageArchMismatch, InstanceState::Failed),
         FailureKind::PortTaken => put_off(Reason::PortConflict, InstanceState::Waiting),
         FailureKind::NameTaken => put_off(Reason::NameConflict, InstanceState::Waiting),
+        FailureKind::NoAddresses => put_off(Reason::ContainerFailed, InstanceState::Waiting),
         FailureKind::Refused | FailureKind::Failed => {
             put_off(Reason::ContainerFailed, InstanceState::BackOff)
         }
@@ -211,8 +276,8 @@ fn restarts(
     ours.max(u32::from(seen))
 }
 
-/// Conditions that say something about a container which cannot be looked at now.
-fn lasting(previous: &[Condition]) -> impl Iterator<Item = Condition> + '_ {
+/// Conditions that say something about a container, for as long as it is not looked at.
+pub fn lasting(previous: &[Condition]) -> impl Iterator<Item = Condition> + '_ {
     previous
         .iter()
         .filter(|condition| {
@@ -221,31 +286,36 @@ fn lasting(previous: &[Condition]) -> impl Iterator<Item = Condition> + '_ {
         .cloned()
 }
 
-/// What differed from the very first look at a new container on is the engine's doing, not somebody's: another container would be no better.
+/// What differs from the very first look at a new container on. Somebody may have been quicker than that look, so the container is replaced like any
+/// other; when the one in its place differs in the same, it is the engine's doing and a third would be no better.
 fn engine_differs(
     input: &InstanceInput<'_>,
-    planned: &InstancePlan,
     kept: &Container,
+    made: Option<&str>,
     previous: &InstanceStatus,
 ) -> Option<Condition> {
-    let before = drift::engine_differs(&previous.conditions);
-    if previous.container_id.as_ref() == Some(&kept.id) {
-        return before.cloned();
+    let before = drift::difference(&previous.conditions);
+    if made != Some(kept.id.as_str()) {
+        let same = previous.container_id.as_ref() == Some(&kept.id);
+        return before.filter(|_| same).cloned();
     }
     let desired = input.desired.as_ref().ok()?;
-    let made = position(&planned.plan, |action| {
-        matches!(action, EngineAction::CreateContainer(_))
-    });
     let changes = drift::live_changes(kept, desired, &std::collections::BTreeSet::new());
-    if made.is_none() || changes.is_empty() || !drift::is_declared(kept, desired) {
+    if changes.is_empty() || !drift::is_declared(kept, desired) {
         return None;
     }
+    let words = drift::words(&changes);
+    let (status, reason) = if before.is_some_and(|before| before.message == words) {
+        ("True", "NotKeptByEngine")
+    } else {
+        ("Unknown", "SeenOnce")
+    };
     Some(condition(
         input,
         CONDITION_ENGINE_DIFFERS,
-        "True",
-        "NotKeptByEngine",
-        drift::words(&changes),
+        status,
+        reason,
+        words,
         previous,
     ))
 }
@@ -255,7 +325,7 @@ fn healthy(
     kept: &Container,
     previous: &InstanceStatus,
 ) -> Option<Condition> {
-    let ContainerState::Running { health, .. } = kept.state else {
+    let ContainerState::Running { health, .. } = &kept.state else {
         return None;
     };
     let (status, reason, message) = match health {
@@ -266,7 +336,7 @@ fn healthy(
             "the health check has not succeeded yet",
         ),
         Health::Healthy => ("True", "HealthCheckSucceeds", "the health check succeeds"),
-        Health::Unhealthy => ("False", "HealthCheckFails", "the health check fails"),
+        Health::Unhealthy { .. } => ("False", "HealthCheckFails", "the health check fails"),
     };
     Some(condition(
         input,

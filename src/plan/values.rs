@@ -1,8 +1,21 @@
-//! What Secrets and `ConfigMaps` hold, as bytes by key. Looking them up is the caller's business, what is made of them is in `desired`.
+//! What Secrets and `ConfigMaps` hold, as bytes by key, and which version of them it is. Looking them up is the caller's business, what is
+//! made of them is in `desired`.
 
 use std::collections::BTreeMap;
 
+use clos_resources::instance::{ValueKind, ValueVersion};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::api::ObjectMeta;
+
+/// Which version of a Secret or `ConfigMap` it is, from its metadata.
+pub fn version(kind: ValueKind, metadata: &ObjectMeta) -> ValueVersion {
+    ValueVersion {
+        kind,
+        name: metadata.name.clone().unwrap_or_default(),
+        uid: metadata.uid.clone().unwrap_or_default(),
+        resource_version: metadata.resource_version.clone().unwrap_or_default(),
+    }
+}
 
 /// The values of a Secret by key.
 pub fn secret_data(secret: Secret) -> BTreeMap<String, Vec<u8>> {

@@ -3,6 +3,16 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+/// What stands between a message and the last lines of a container's output, when it has them.
+pub const LAST_LINES: &str = "; last lines: ";
+
+/// A message without a container's last lines, for whoever has little room or shows them in another way.
+pub fn without_last_lines(message: &str) -> &str {
+    message
+        .split_once(LAST_LINES)
+        .map_or(message, |(sentence, _)| sentence)
+}
+
 /// Why something is or is not ready: the words users see in tables and waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {

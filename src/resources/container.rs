@@ -16,7 +16,7 @@ use crate::quantity::Quantity;
 #[serde(rename_all = "camelCase")]
 pub struct ContainerSpec {
     /// The image, as `docker pull` takes it.
-    #[schemars(length(min = 1, max = 500), regex(pattern = r"^[^\s]+$"))]
+    #[schemars(length(min = 1, max = 500))]
     pub image: String,
 
     /// When the image is pulled.

@@ -5,6 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::quantity::Quantity;
+use crate::removals::Removals;
 
 /// What is declared about a host. Nothing yet: a host declares itself.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -65,7 +66,10 @@ pub struct HostStatus {
     /// What the machine has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Capacity>,
-    /// `Ready`, `Reconciling` and `Stalled`, as kstatus reads them.
+    /// Containers that clos made here and whose Instances do not exist any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orphans: Option<Removals>,
+    /// `Ready`, `Reconciling` and `Stalled`, as kstatus reads them; `RemovalsHeld` while orphans wait for a confirmation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

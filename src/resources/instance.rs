@@ -82,6 +82,36 @@ pub struct InstanceSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub ports: Vec<BoundPort>,
+    /// The Secrets and `ConfigMaps` it takes values from, in the versions its container is to have; those that do not exist are left out. Values
+    /// are never here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub values: Vec<ValueVersion>,
+}
+
+/// One version of an object that values are taken from.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "camelCase")]
+pub struct ValueVersion {
+    /// What holds the values.
+    pub kind: ValueKind,
+    /// Its name, in the same namespace.
+    pub name: String,
+    /// Its UID: one that was deleted and made again is another one.
+    pub uid: String,
+    /// Its `metadata.resourceVersion`. Every change makes another one, also one that changes no value.
+    pub resource_version: String,
+}
+
+/// What holds values.
+#[derive(
+    schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord,
+)]
+pub enum ValueKind {
+    /// A Secret.
+    Secret,
+    /// A `ConfigMap`.
+    ConfigMap,
 }
 
 /// A container's port on the host, resolved.
@@ -149,6 +179,10 @@ pub struct Backoff {
     pub last_fault: MicroTime,
     /// When the next try is due.
     pub next_try: MicroTime,
+    /// What the container wrote last before that fault, shortened; none when it wrote nothing or its output cannot be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub last_lines: Vec<String>,
 }
 
 /// An instance's state in one word.

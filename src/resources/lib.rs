@@ -1,8 +1,9 @@
 //! The kinds of `clos.dev/v1alpha1` as plain data: what users declare and what clos reports. No I/O, no planning, no Docker.
 //!
-//! In reading order: [`service`] is what users write most; [`container`], [`lifecycle`] and [`health`] are its parts; [`group`],
-//! [`port`], [`instance`] and [`host`] are the other kinds; [`conditions`] says how any of them is; [`names`] holds every label,
-//! annotation and derived name; [`duration`] and [`quantity`] are the checked values; [`crds`] is the registry of kinds.
+//! In reading order: [`service`] is what users write most; [`container`], [`lifecycle`] and [`health`] are its parts; [`dependencies`] what can never be
+//! met among services; [`group`], [`port`], [`instance`] and [`host`] are the other kinds; [`conditions`] says how any of them is; [`names`] holds every label,
+//! annotation and derived name; [`removals`] says what waits for a confirmation; [`duration`] and [`quantity`] are the checked values; [`crds`]
+//! is the registry of kinds.
 
 #![expect(
     unreachable_pub,
@@ -16,6 +17,7 @@
 pub mod conditions;
 pub mod container;
 pub mod crds;
+pub mod dependencies;
 pub mod duration;
 pub mod group;
 pub mod health;
@@ -25,6 +27,7 @@ pub mod lifecycle;
 pub mod names;
 pub mod port;
 pub mod quantity;
+pub mod removals;
 pub mod service;
 
 pub use crds::crds;

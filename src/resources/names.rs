@@ -25,6 +25,8 @@ pub const LABEL_SOURCE: &str = "clos.dev/source";
 
 /// Annotation on a Service or Group: restart everything that was started before this time.
 pub const ANNOTATION_RESTARTED_AT: &str = "clos.dev/restarted-at";
+/// Annotation on a Host or on a source's inventory: the token of the held back removals that a person has confirmed.
+pub const ANNOTATION_CONFIRMED_REMOVALS: &str = "clos.dev/confirmed-removals";
 
 /// Finalizer on Instances: their container is removed first.
 pub const FINALIZER_CONTAINER: &str = "clos.dev/container";

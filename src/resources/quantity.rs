@@ -15,6 +15,25 @@ pub struct Quantity {
 }
 
 impl Quantity {
+    /// So many bytes as people read them, to a tenth of the unit and never more than there are: `23.5Gi`.
+    pub fn of_bytes(bytes: u64) -> Self {
+        let milli = u128::from(bytes) * 1000;
+        let binary = SUFFIXES.iter().filter(|(name, _)| name.ends_with('i'));
+        let (suffix, unit) = binary
+            .filter(|(_, unit)| *unit <= milli)
+            .max_by_key(|(_, unit)| *unit)
+            .unwrap_or(&("", 1000));
+        let tenths = milli * 10 / unit;
+        let text = match (tenths / 10, tenths % 10) {
+            (whole, 0) => format!("{whole}{suffix}"),
+            (whole, tenth) => format!("{whole}.{tenth}{suffix}"),
+        };
+        Self {
+            text,
+            milli: (tenths * unit).div_ceil(10),
+        }
+    }
+
     /// The amount in thousandths, rounded up: `500m` is 500.
     pub fn milli(&self) -> u128 {
         self.milli
@@ -23,6 +42,15 @@ impl Quantity {
     /// The amount in whole units, rounded up: bytes of memory.
     pub fn units(&self) -> u64 {
         u64::try_from(self.milli.div_ceil(1000)).unwrap_or(u64::MAX)
+    }
+}
+
+impl From<u64> for Quantity {
+    fn from(units: u64) -> Self {
+        Self {
+            text: units.to_string(),
+            milli: u128::from(units) * 1000,
+        }
     }
 }
 
@@ -153,6 +181,22 @@ mod tests {
         assert_eq!(milli("1.5Gi"), 1_610_612_736_000);
         assert_eq!("512Mi".parse::<Quantity>().unwrap().units(), 536_870_912);
         assert_eq!(milli("2k"), 2_000_000);
+    }
+
+    #[test]
+    fn bytes_are_written_as_people_read_them_and_never_as_more_than_there_are() {
+        for (bytes, text) in [
+            (25_276_510_208, "23.5Gi"),
+            (4 << 30, "4Gi"),
+            ((1 << 30) - 1, "1023.9Mi"),
+            (1024, "1Ki"),
+            (1000, "1000"),
+            (0, "0"),
+        ] {
+            let quantity = Quantity::of_bytes(bytes);
+            assert_eq!(quantity.to_string(), text);
+            assert_eq!(text.parse(), Ok(quantity), "{text}");
+        }
     }
 
     #[test]

@@ -45,6 +45,8 @@ use crate::lifecycle::{Dependency, Placement, RestartPolicy, State, Update};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
+    validation = Rule::new(r"self.image.matches('^(([a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?([.][a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\\[[a-fA-F0-9:]+\\])(:[0-9]+)?/)?[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*)*(:[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127})?(@[a-zA-Z][a-zA-Z0-9]*([+._-][a-zA-Z][a-zA-Z0-9]*)*:[0-9a-fA-F]{32,})?$')")
+        .message("name an image as docker pull takes it: registry/name:tag or name@digest, the name in lower case, as in shop/web:1.4.2").field_path(".image"),
     validation = Rule::new("self.group == oldSelf.group").message("a service's group cannot be changed; make a new service in the other group").field_path(".group"),
     validation = Rule::new("!has(self.healthCheck)").message("health checks declared here are not carried out by this version; give the image a HEALTHCHECK, which is").field_path(".healthCheck").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!has(self.onUnhealthy)").message("acting on failed health checks is not carried out by this version; leave the field out").field_path(".onUnhealthy").reason(Reason::FieldValueForbidden),

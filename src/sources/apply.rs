@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use clos_resources::names::{LABEL_SOURCE, SYSTEM_NAMESPACE};
+use clos_resources::removals::Removals;
 use futures::{StreamExt as _, stream};
 use kube::Client;
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use crate::api::{self, CONCURRENCY, Mode};
 use crate::observe::{config_map_kind, inventory_key, namespace_kind};
 use crate::prepare::Prepared;
 use crate::set::ObjectKey;
-use crate::sync::{Inventory, Step, SyncAction, uid};
+use crate::sync::{HELD, Inventory, Step, SyncAction, uid};
 
 /// What became of one object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,13 +149,17 @@ pub async fn apply(
     }
     if let Some(source) = source {
         let inventory = inventory_after(prepared, &report, source);
-        if inventory != prepared.observed.inventory
-            && let Err(error) = write_inventory(client, source, &inventory).await
-        {
-            report.failures.push(ApplyError::Inventory {
-                key: inventory_key(source),
-                source: error,
-            });
+        if inventory != prepared.observed.inventory {
+            #[cfg(feature = "failpoints")]
+            clos_failpoints::before("write inventory");
+            if let Err(error) = write_inventory(client, source, &inventory).await {
+                report.failures.push(ApplyError::Inventory {
+                    key: inventory_key(source),
+                    source: error,
+                });
+            }
+            #[cfg(feature = "failpoints")]
+            clos_failpoints::after("write inventory");
         }
     }
     report
@@ -173,6 +178,14 @@ async fn carry_out<'a>(
     let Some(kind) = declared.or_else(|| desired.kinds.of_group(&key.group, &key.kind)) else {
         return (key, Err(ApplyError::Kind(key.clone())));
     };
+    #[cfg(feature = "failpoints")]
+    let place = match &action.step {
+        Step::Create(_) | Step::Patch(_) => "apply object",
+        Step::Prune { .. } => "prune object",
+        Step::Release(_) => "release object",
+    };
+    #[cfg(feature = "failpoints")]
+    clos_failpoints::before(place);
     let result = match &action.step {
         Step::Create(object) => {
             let created =
@@ -205,6 +218,8 @@ async fn carry_out<'a>(
             .await
             .map(|_| (Outcome::Released, None)),
     };
+    #[cfg(feature = "failpoints")]
+    clos_failpoints::after(place);
     (
         key,
         result.map_err(|source| ApplyError::Call {
@@ -241,10 +256,31 @@ fn inventory_after(prepared: &Prepared<'_>, report: &Report, source: &str) -> In
     Inventory(inventory)
 }
 
+/// Reports in a source's inventory what is held back until a person confirms it.
+pub(crate) async fn report_held(
+    client: &Client,
+    source: &str,
+    held: &Removals,
+) -> Result<(), ApplyError> {
+    let (kind, key) = (config_map_kind(), inventory_key(source));
+    let failed = |error| ApplyError::Inventory {
+        key: inventory_key(source),
+        source: error,
+    };
+    let found = api::get(client, &kind, &key).await.map_err(failed)?;
+    let (reported, _) = Inventory::guard(&found.unwrap_or_default());
+    if reported.as_ref() == Some(held) {
+        return Ok(());
+    }
+    let text = serde_json::to_string(held).expect("numbers and text are always JSON");
+    let patch = json!({ "data": { HELD: text } });
+    let written = api::patch(client, &kind, &key, &patch, Mode::Write).await;
+    written.map(drop).map_err(failed)
+}
+
 async fn write_inventory(client: &Client, source: &str, inventory: &Inventory) -> kube::Result<()> {
     let (kind, key) = (config_map_kind(), inventory_key(source));
-    let patch = json!({ "data": inventory.data() });
-    match api::patch(client, &kind, &key, &patch, Mode::Write).await {
+    match api::patch(client, &kind, &key, &inventory.patch(), Mode::Write).await {
         Ok(_) => return Ok(()),
         Err(kube::Error::Api(status)) if status.code == 404 => {}
         Err(error) => return Err(error),

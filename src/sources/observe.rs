@@ -54,7 +54,14 @@ pub(crate) async fn observe(
 ) -> Result<Observed, ObserveError> {
     let mut observed = Observed::default();
     if let Some(source) = source {
-        observed.inventory = inventory(client, source).await?;
+        let config_map = inventory(client, source).await?;
+        (observed.held, observed.confirmed) = Inventory::guard(&config_map);
+        if !config_map.is_null() {
+            observed.inventory = Inventory::parse(&config_map).map_err(|error| {
+                let key = inventory_key(source);
+                ObserveError::Inventory { key, source: error }
+            })?;
+        }
         let selector = format!("{LABEL_SOURCE}={source}");
         let mut lists = Vec::new();
         for kind in kinds(desired, &observed.inventory) {
@@ -134,28 +141,30 @@ pub(crate) async fn missing_namespaces(
     client: &Client,
     names: &BTreeSet<String>,
 ) -> Result<BTreeSet<String>, ObserveError> {
-    let kind = namespace_kind();
-    let keys: Vec<ObjectKey> = names
+    let keys = names
         .iter()
-        .map(|name| ObjectKey::new("", "Namespace", None, name))
-        .collect();
-    let found = api::all(keys.iter().map(|key| read(client, &kind, key)).collect()).await?;
-    let existing: BTreeSet<String> = found
-        .into_iter()
-        .flatten()
-        .map(|(key, _)| key.name)
-        .collect();
-    Ok(names.difference(&existing).cloned().collect())
+        .map(|name| ObjectKey::new("", "Namespace", None, name));
+    let missing = missing(client, &namespace_kind(), keys.collect()).await?;
+    Ok(missing.into_iter().map(|key| key.name).collect())
 }
 
-async fn inventory(client: &Client, source: &str) -> Result<Inventory, ObserveError> {
-    let key = inventory_key(source);
-    match read(client, &config_map_kind(), &key).await? {
-        None => Ok(Inventory::default()),
-        Some((_, config_map)) => {
-            Inventory::parse(&config_map).map_err(|source| ObserveError::Inventory { key, source })
-        }
+/// Which of these objects of one kind do not exist.
+pub(crate) async fn missing(
+    client: &Client,
+    kind: &Kind,
+    mut keys: BTreeSet<ObjectKey>,
+) -> Result<BTreeSet<ObjectKey>, ObserveError> {
+    let found = api::all(keys.iter().map(|key| read(client, kind, key)).collect()).await?;
+    for (key, _) in found.into_iter().flatten() {
+        keys.remove(&key);
     }
+    Ok(keys)
+}
+
+/// The `ConfigMap` of a source; null when there is none.
+async fn inventory(client: &Client, source: &str) -> Result<Value, ObserveError> {
+    let found = read(client, &config_map_kind(), &inventory_key(source)).await?;
+    Ok(found.map(|(_, config_map)| config_map).unwrap_or_default())
 }
 
 /// The `ConfigMap` that holds a source's inventory.

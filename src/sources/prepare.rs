@@ -42,7 +42,7 @@ pub async fn prepare<'a>(
     let source = options.source.as_deref();
     let observed = observe(client, desired, source).await?;
     let plan = plan_sync(desired, &observed, options)?;
-    let mut mistakes = check(client, desired, &plan).await?;
+    let mut mistakes = check(client, desired, &plan, source).await?;
     mistakes.extend(desired.mistakes.iter().chain(&plan.conflicts).cloned());
     match Mistakes::new(mistakes) {
         Some(mistakes) => Err(Refusal::from(mistakes).into()),

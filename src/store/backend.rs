@@ -7,8 +7,12 @@ use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use crate::overlay::{Base, Overlay};
 use redb::backends::FileBackend;
 use redb::{BackendError, DatabaseError, StorageBackend};
+
+/// More than a small commit needs.
+const PROBE_BYTES: usize = 256 << 10;
 
 /// Where a database lies; it can be opened more than once, one after the other.
 #[derive(Debug)]
@@ -33,6 +37,55 @@ impl Source {
     }
 }
 
+impl Source {
+    /// What is there, to be read: what is written to it stays in memory.
+    pub(crate) fn frozen(&self) -> Result<Watched, DatabaseError> {
+        let base = match self {
+            Self::File(path) => Base::File(File::open(path)?),
+            Self::Backend(backend) => Base::Backend(Arc::clone(backend)),
+        };
+        Ok(Watched {
+            inner: Box::new(Overlay::new(base)?),
+            fault: Arc::default(),
+        })
+    }
+
+    /// Whether the file cannot even be opened to be written.
+    pub(crate) fn is_read_only(&self) -> bool {
+        let Self::File(path) = self else {
+            return false;
+        };
+        let opened = OpenOptions::new().read(true).write(true).open(path);
+        opened.is_err_and(|error| is_read_only(&error))
+    }
+
+    /// Whether the disk takes a little more. A full one is not asked by a commit, which would cost opening the database again
+    /// and break off everything that is reading.
+    pub(crate) fn has_space(&self) -> bool {
+        let Self::File(path) = self else {
+            return true;
+        };
+        let probe = path.with_extension("redb.probe");
+        let written = std::fs::write(&probe, vec![1; PROBE_BYTES]);
+        let removed = std::fs::remove_file(&probe);
+        match written.and(removed) {
+            Ok(()) => true,
+            Err(error) => !is_full(&error),
+        }
+    }
+}
+
+fn is_read_only(error: &Error) -> bool {
+    error.kind() == ErrorKind::ReadOnlyFilesystem
+}
+
+fn is_full(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+    )
+}
+
 /// The first operation that failed; redb refuses every other one after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -40,6 +93,8 @@ pub(crate) enum Fault {
     Read,
     /// Writing or growing the file for want of space: nothing of the commit has been synced.
     NoSpace,
+    /// The same because the file system is read-only.
+    ReadOnly,
     /// Anything else on the way to the disk.
     Write,
 }
@@ -66,9 +121,10 @@ impl Watched {
 }
 
 fn write_fault<T>(result: &Result<T, Error>) -> Fault {
-    match result.as_ref().err().map(Error::kind) {
-        Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => Fault::NoSpace,
-        _ => Fault::Write,
+    match result {
+        Err(error) if is_full(error) => Fault::NoSpace,
+        Err(error) if is_read_only(error) => Fault::ReadOnly,
+        Ok(_) | Err(_) => Fault::Write,
     }
 }
 
@@ -88,7 +144,7 @@ impl StorageBackend for Watched {
     }
 
     fn sync_data(&self) -> Result<(), Error> {
-        // Even for want of space: a failed sync may have dropped pages that were written before.
+        // Whatever the reason: a failed sync may have dropped pages that were written before.
         self.note(self.inner.sync_data(), Fault::Write)
     }
 

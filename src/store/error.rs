@@ -52,6 +52,12 @@ pub enum OpenError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+    /// The file is a backup. A store that went on from it would give out revisions a second time.
+    #[error("{} is a backup; restore it instead of using it in place", path.display())]
+    IsBackup {
+        /// The database file.
+        path: PathBuf,
+    },
     /// Another I/O error.
     #[error("{} could not be opened; check the disk and start again", path.display())]
     Io {
@@ -165,6 +171,9 @@ pub enum CommitError {
     /// There is no space on the disk. Nothing was changed; try again later.
     #[error("there is no space left on the disk of the data directory")]
     NoSpace,
+    /// The data directory cannot be written. Nothing was changed; try again later.
+    #[error("the data directory is read-only")]
+    ReadOnly,
     /// The store has failed and takes no more writes. Whether this one is on disk is unknown.
     #[error("the store takes no more writes")]
     Failed(#[source] Failure),
@@ -188,6 +197,8 @@ pub enum Health {
     Writable,
     /// The disk is full. The store tries again by itself; reads work.
     NoSpace,
+    /// The file system has become read-only. The store tries again by itself; reads work.
+    ReadOnly,
     /// It never will again.
     Failed(Failure),
 }

@@ -2,7 +2,7 @@
 //! file that was left behind means nothing.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -12,7 +12,41 @@ use crate::open::io_error;
 /// Held until it is dropped.
 #[derive(Debug)]
 pub(crate) struct LockFile {
-    _locked: File,
+    _locked: Locked,
+}
+
+/// A locked file. It is unlocked and not only closed: a process that is just being started has a copy of every
+/// open file for a moment, and would hold the lock as long.
+#[derive(Debug)]
+pub(crate) struct Locked(File);
+
+impl Locked {
+    /// `None` when somebody else has locked the file. On a system without locks nobody has.
+    pub(crate) fn exclusive(file: File) -> Option<Self> {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => None,
+            Ok(()) | Err(TryLockError::Error(_)) => Some(Self(file)),
+        }
+    }
+
+    /// As `exclusive`, beside others who only read.
+    pub(crate) fn shared(file: File) -> Option<Self> {
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => None,
+            Ok(()) | Err(TryLockError::Error(_)) => Some(Self(file)),
+        }
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.0
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Closing it does the same, if maybe later.
+        let _ = self.0.unlock();
+    }
 }
 
 impl LockFile {
@@ -38,14 +72,33 @@ impl LockFile {
             }
             Err(TryLockError::Error(error)) => return Err(wrap(error)),
         }
-        file.set_len(0).map_err(wrap)?;
         let text = format!(
             "{}\nclos has this folder open while that process runs.\n",
             std::process::id()
         );
-        file.write_all(text.as_bytes()).map_err(wrap)?;
-        Ok(Self { _locked: file })
+        // Only information, which a full disk must not be stopped by: the lock is held.
+        match overwrite(&mut file, &text) {
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+                ) =>
+            {
+                Err(wrap(error))
+            }
+            Ok(()) | Err(_) => Ok(Self {
+                _locked: Locked(file),
+            }),
+        }
     }
+}
+
+/// Cuts the file only afterwards: what it frees first a full disk may not give back.
+fn overwrite(file: &mut File, text: &str) -> io::Result<()> {
+    let written = file.write_all(text.as_bytes());
+    let length = if written.is_ok() { text.len() } else { 0 };
+    file.set_len(length as u64)?;
+    written
 }
 
 /// The first line of the file, when its holder has got as far as writing it.
@@ -94,6 +147,18 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_lock_ends_with_its_holder_even_when_a_copy_of_the_file_is_still_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let first = Locked::exclusive(File::create(&path).unwrap()).unwrap();
+        assert!(Locked::shared(File::open(&path).unwrap()).is_none());
+        let copy = first.file().try_clone().unwrap();
+        drop(first);
+        assert!(Locked::exclusive(File::open(&path).unwrap()).is_some());
+        drop(copy);
     }
 
     #[test]

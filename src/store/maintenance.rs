@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use redb::{ReadableTable, WriteTransaction};
 
+use crate::containment::beside;
 use crate::error::ReadError;
 use crate::tables::{JOURNAL, LOG, META, Position};
 
@@ -38,7 +39,8 @@ pub(crate) fn compact_slice(
             break;
         }
     }
-    position.save(&mut transaction.open_table(META)?)?;
+    let (_log, mut meta) = beside(log, || transaction.open_table(META))?;
+    position.save(&mut meta)?;
     Ok(Slice {
         removed: position.compacted + 1 - first,
         done: position.compacted >= through,

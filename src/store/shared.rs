@@ -1,6 +1,7 @@
 //! What the writer publishes and everybody reads: the open database, the newest revision, recent
 //! events, the store's health. Nothing here changes data.
 
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
@@ -8,6 +9,7 @@ use redb::{Database, ReadTransaction, ReadableDatabase};
 use tokio::sync::watch;
 
 use crate::backend::Fault;
+use crate::containment::contained;
 use crate::entry::Event;
 use crate::error::{Failure, Health, ReadError};
 use crate::open::Options;
@@ -21,6 +23,8 @@ use crate::tables::Position;
 pub(crate) struct Slot {
     pub database: Database,
     pub fault: Arc<OnceLock<Fault>>,
+    /// What would be written stays in memory: it must not be.
+    pub frozen: bool,
 }
 
 #[derive(Debug)]
@@ -108,11 +112,24 @@ impl Shared {
         });
     }
 
+    pub(crate) async fn writable(&self) {
+        let is_writable = |health: &Health| matches!(health, Health::Writable).then_some(());
+        self.health_is(is_writable).await;
+    }
+
     pub(crate) async fn failed(&self) -> Failure {
+        let has_failed = |health: &Health| match health {
+            Health::Failed(failure) => Some(failure.clone()),
+            Health::Writable | Health::NoSpace | Health::ReadOnly => None,
+        };
+        self.health_is(has_failed).await
+    }
+
+    async fn health_is<T>(&self, wanted: impl Fn(&Health) -> Option<T>) -> T {
         let mut health = self.health.subscribe();
         loop {
-            if let Health::Failed(failure) = &*health.borrow_and_update() {
-                return failure.clone();
+            if let Some(found) = wanted(&health.borrow_and_update()) {
+                return found;
             }
             if health.changed().await.is_err() {
                 unreachable!("the sender lives as long as self");
@@ -134,13 +151,18 @@ impl Shared {
         self.settle();
         match self.health() {
             Health::Failed(first) => first,
-            Health::Writable | Health::NoSpace => unreachable!("a failed store stays failed"),
+            Health::Writable | Health::NoSpace | Health::ReadOnly => {
+                unreachable!("a failed store stays failed")
+            }
         }
     }
 
     pub(crate) fn begin_write(&self) -> Result<redb::WriteTransaction, redb::Error> {
         let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
         let slot = slot.as_ref().ok_or(redb::Error::DatabaseClosed)?;
+        if slot.frozen {
+            return Err(redb::Error::Io(ErrorKind::ReadOnlyFilesystem.into()));
+        }
         Ok(slot.database.begin_write()?)
     }
 
@@ -161,8 +183,13 @@ impl Shared {
 
     /// Closes the database; watches that are still alive end.
     pub(crate) fn close(&self) {
-        let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
-        drop(slot.take());
+        let slot = self
+            .slot
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        // Nobody is left who could be told that the file is damaged; opening it again will tell.
+        let _ = contained(|| drop(slot));
         self.settle();
     }
 
@@ -179,9 +206,12 @@ impl Shared {
                 let fault = Arc::clone(&slot.fault);
                 (slot.database.begin_read(), fault, *self.generation())
             };
-            let result = transaction
-                .map_err(ReadError::from)
-                .and_then(|transaction| read(&transaction));
+            let look = || read(&transaction?);
+            let result = contained(look).unwrap_or_else(|panic| {
+                Err(ReadError::Unreadable(Box::new(redb::Error::Corrupted(
+                    panic,
+                ))))
+            });
             match result {
                 Err(error) if error.is_latched() => {
                     self.await_reopening(error, &fault, generation)?;
@@ -195,7 +225,7 @@ impl Shared {
     fn absent(&self) -> ReadError {
         match self.health() {
             Health::Failed(failure) => ReadError::Failed(failure),
-            Health::Writable | Health::NoSpace => ReadError::Closed,
+            Health::Writable | Health::NoSpace | Health::ReadOnly => ReadError::Closed,
         }
     }
 
@@ -210,7 +240,7 @@ impl Shared {
         }
         let writer_decides = match fault.get() {
             // Its commit failed, or it has just closed the database to open it again.
-            Some(Fault::NoSpace | Fault::Write) => true,
+            Some(Fault::NoSpace | Fault::ReadOnly | Fault::Write) => true,
             None => error.is_closed(),
             Some(Fault::Read) => false,
         };

@@ -30,6 +30,8 @@ pub(crate) const META_FORMAT: &str = "format";
 const META_REVISION: &str = "revision";
 const META_COMPACTED: &str = "compacted";
 const META_SEQ: &str = "seq";
+const META_BACKUP_OBJECTS: &str = "backup-objects";
+const META_BACKUP_RECORDS: &str = "backup-records";
 
 /// How far everything has been numbered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,6 +72,46 @@ impl Position {
         meta.insert(META_REVISION, self.revision)?;
         meta.insert(META_COMPACTED, self.compacted)?;
         meta.insert(META_SEQ, self.seq)?;
+        Ok(())
+    }
+}
+
+/// What makes a file a backup, which is no store: a store that went on at its revision would give out others' numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// How many objects were written.
+    pub objects: u64,
+    /// How many journal records were written.
+    pub records: u64,
+}
+
+impl Mark {
+    /// `None` for a store.
+    pub(crate) fn load(
+        meta: &impl ReadableTable<&'static str, u64>,
+    ) -> Result<Option<Self>, StorageError> {
+        let number = |name| Ok::<_, StorageError>(meta.get(name)?.map(|guard| guard.value()));
+        let counts = (number(META_BACKUP_OBJECTS)?, number(META_BACKUP_RECORDS)?);
+        Ok(match counts {
+            (Some(objects), Some(records)) => Some(Self { objects, records }),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn save(
+        self,
+        meta: &mut redb::Table<'_, &'static str, u64>,
+    ) -> Result<(), StorageError> {
+        meta.insert(META_BACKUP_OBJECTS, self.objects)?;
+        meta.insert(META_BACKUP_RECORDS, self.records)?;
+        Ok(())
+    }
+
+    pub(crate) fn remove(
+        meta: &mut redb::Table<'_, &'static str, u64>,
+    ) -> Result<(), StorageError> {
+        meta.remove(META_BACKUP_OBJECTS)?;
+        meta.remove(META_BACKUP_RECORDS)?;
         Ok(())
     }
 }

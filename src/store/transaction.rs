@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use redb::{ReadableTable, Table, WriteTransaction};
 
+use crate::containment::beside;
 use crate::entry::{Entry, Event, EventKind};
 use crate::error::{CommitError, ReadError};
 use crate::tables::{
@@ -71,11 +72,7 @@ impl Batch {
         transaction: &WriteTransaction,
         writes: &mut impl Iterator<Item = Write>,
     ) -> Result<(), ReadError> {
-        let mut tables = Tables {
-            objects: transaction.open_table(OBJECTS)?,
-            log: transaction.open_table(LOG)?,
-            journal: transaction.open_table(JOURNAL)?,
-        };
+        let mut tables = Tables::open(transaction)?;
         for write in writes {
             match write {
                 Write::Change { change, reply } => match self.change(&mut tables, change) {
@@ -94,7 +91,8 @@ impl Batch {
                 }
             }
         }
-        self.position.save(&mut transaction.open_table(META)?)?;
+        let (_tables, mut meta) = beside(tables, || transaction.open_table(META))?;
+        self.position.save(&mut meta)?;
         Ok(())
     }
 
@@ -197,6 +195,19 @@ struct Tables<'t> {
     objects: Table<'t, &'static str, &'static [u8]>,
     log: Table<'t, u64, &'static [u8]>,
     journal: Table<'t, u64, &'static [u8]>,
+}
+
+impl<'t> Tables<'t> {
+    fn open(transaction: &'t WriteTransaction) -> Result<Self, ReadError> {
+        let objects = transaction.open_table(OBJECTS)?;
+        let (objects, log) = beside(objects, || transaction.open_table(LOG))?;
+        let ((objects, log), journal) = beside((objects, log), || transaction.open_table(JOURNAL))?;
+        Ok(Self {
+            objects,
+            log,
+            journal,
+        })
+    }
 }
 
 /// Whether the expectation holds; a delete needs the key as well.

@@ -1,9 +1,8 @@
 //! The one thread that changes anything: it takes what is queued, commits it together, publishes,
 //! answers. What a write does to the tables is in `transaction`, slices of housekeeping in
-//! `maintenance`.
+//! `maintenance`, what follows from a commit that failed in `recovery`.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,11 +10,12 @@ use bytes::Bytes;
 use redb::WriteTransaction;
 use tokio::sync::{mpsc, watch};
 
-use crate::backend::{Fault, Source};
+use crate::backend::Source;
+use crate::containment::contained;
 use crate::entry::Event;
 use crate::error::{CommitError, Failure, Health, ReadError};
 use crate::maintenance::{Slice, compact_slice, trim_slice};
-use crate::open::{Loaded, Options, load, location, open_database};
+use crate::open::Options;
 use crate::shared::Shared;
 use crate::tables::Position;
 use crate::transaction::{Answer, Batch};
@@ -23,27 +23,32 @@ use crate::write::{Maintenance, Request, Write};
 
 /// A batch takes no more writes beyond this many bytes of values.
 const BATCH_BYTES: usize = 8 << 20;
-/// The least and the most time between two tries on a full disk.
-const RETRY_MIN: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(10);
 
 pub(crate) struct Writer {
-    shared: Arc<Shared>,
-    source: Source,
-    options: Options,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) source: Source,
+    pub(crate) options: Options,
     requests: mpsc::Receiver<Request>,
     head: watch::Sender<u64>,
     journal_head: watch::Sender<u64>,
-    position: Position,
+    pub(crate) position: Position,
     last_record: Option<Bytes>,
-    maintenance: VecDeque<Maintenance>,
-    state: State,
+    pub(crate) maintenance: VecDeque<Maintenance>,
+    pub(crate) state: State,
 }
 
-enum State {
+/// Whether writes are taken.
+pub(crate) enum State {
     Writable,
     /// Until then writes are refused without a try, because each costs opening the database again.
     Full {
+        until: Instant,
+        pause: Duration,
+        /// Without space, too, a try is made in the end: the file itself may have pages that are free by now.
+        at_last: Instant,
+    },
+    /// Until then writes are refused; the database is open to be read.
+    ReadOnly {
         until: Instant,
     },
     Failed(Failure),
@@ -53,8 +58,10 @@ enum State {
 enum Turn {
     /// Writes to commit, and a slice of maintenance. On a full disk even without writes, as a probe.
     Work(Vec<Write>),
-    /// The disk is still full.
+    /// The disk is still full, or read-only.
     Refuse(Request),
+    /// Time has passed; look again.
+    Wait,
     /// All stores are dropped.
     End,
 }
@@ -86,18 +93,13 @@ impl Writer {
     /// Works until all stores are dropped. A panic becomes the store's failure.
     pub(crate) fn run(self) {
         let shared = Arc::clone(&self.shared);
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.work())) {
-            let text = panic
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "a panic without a message".into());
-            shared.fail("running its writer", text);
+        if let Err(panic) = contained(|| self.work()) {
+            shared.fail("running its writer", panic);
         }
     }
 
     fn work(mut self) {
-        // Only a full disk needs a wait with an end, and the queue is tokio's.
+        // Only a full or read-only disk needs a wait with an end, and the queue is tokio's.
         let clock = match tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
@@ -123,6 +125,7 @@ impl Writer {
                         Request::Maintain(maintenance) => maintenance.answer(Err(error)),
                     }
                 }
+                Turn::Wait => {}
                 Turn::End => return,
             }
         }
@@ -134,14 +137,37 @@ impl Writer {
                 Some(request) => Turn::Refuse(request),
                 None => Turn::End,
             },
-            State::Full { until } => {
+            // Also when refused writes come again faster than they can be refused.
+            State::Full {
+                until,
+                pause,
+                at_last,
+            } if until <= Instant::now() => {
+                if at_last <= Instant::now() || self.source.has_space() {
+                    return Turn::Work(self.drain(None));
+                }
+                self.state = State::Full {
+                    until: Instant::now() + pause,
+                    pause,
+                    at_last,
+                };
+                Turn::Wait
+            }
+            State::ReadOnly { until } if until <= Instant::now() => {
+                if self.thaw() {
+                    // A commit says whether it is so.
+                    return Turn::Work(self.drain(None));
+                }
+                Turn::Wait
+            }
+            State::Full { until, .. } | State::ReadOnly { until } => {
                 let received = clock.block_on(async {
                     tokio::time::timeout_at(until.into(), self.requests.recv()).await
                 });
                 match received {
                     Ok(Some(request)) => Turn::Refuse(request),
                     Ok(None) => Turn::End,
-                    Err(_elapsed) => Turn::Work(self.drain(None)),
+                    Err(_elapsed) => Turn::Wait,
                 }
             }
             State::Writable if !self.maintenance.is_empty() => Turn::Work(self.drain(None)),
@@ -176,7 +202,7 @@ impl Writer {
     }
 
     fn commit(&mut self, writes: Vec<Write>) {
-        let probe = matches!(self.state, State::Full { .. });
+        let probe = matches!(self.state, State::Full { .. } | State::ReadOnly { .. });
         if writes.is_empty() && !probe {
             return;
         }
@@ -196,7 +222,7 @@ impl Writer {
         self.state = State::Writable;
         if probe {
             self.shared.set_health(Health::Writable);
-            tracing::info!("the disk has space again; writes are taken");
+            tracing::info!("the disk can be written again; writes are taken");
         }
         let refused = batch
             .answers
@@ -296,62 +322,12 @@ impl Writer {
     }
 
     /// What a write is answered in a state that takes none.
-    fn refusal(&self) -> CommitError {
+    pub(crate) fn refusal(&self) -> CommitError {
         match &self.state {
             State::Writable | State::Full { .. } => CommitError::NoSpace,
+            State::ReadOnly { .. } => CommitError::ReadOnly,
             State::Failed(failure) => CommitError::Failed(failure.clone()),
         }
-    }
-
-    /// Decides what a failed transaction means for the store. redb takes no more writes after an I/O
-    /// error, so a full disk is left behind by opening the database again.
-    fn failed_commit(&mut self, attempted: &'static str, error: ReadError) {
-        self.shared.counters.commit_failed();
-        let started = Instant::now();
-        let outcome = match self.shared.fault() {
-            Some(Fault::NoSpace) => self
-                .reopen()
-                .map_err(|error| ("opening the database again", error)),
-            Some(Fault::Read | Fault::Write) | None => Err((attempted, error.into())),
-        };
-        match outcome {
-            Ok(()) => {
-                // However large the database is, most of the time is not spent on opening it.
-                let pause = (started.elapsed() * 10).clamp(RETRY_MIN, RETRY_MAX);
-                if matches!(self.state, State::Writable) {
-                    tracing::warn!("the disk is full; writes are refused until there is space");
-                }
-                self.state = State::Full {
-                    until: Instant::now() + pause,
-                };
-                self.shared.set_health(Health::NoSpace);
-            }
-            Err((attempted, error)) => {
-                self.state = State::Failed(self.shared.fail(attempted, error));
-            }
-        }
-        // Their turn would not come before the store is writable again, if ever.
-        for waiting in std::mem::take(&mut self.maintenance) {
-            waiting.answer(Err(self.refusal()));
-        }
-    }
-
-    fn reopen(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let path = location(&self.source);
-        // The pages are the ones this process has just had open; only a crash needs them verified, and
-        // then redb does it unasked.
-        let options = Options {
-            verify: false,
-            ..self.options.clone()
-        };
-        self.shared.reopen(|| {
-            let slot = open_database(&self.source, &options)?;
-            let Loaded { position, .. } = load(&slot.database, &path)?;
-            if position != self.position {
-                return Err("the commit that found the disk full is there nevertheless".into());
-            }
-            Ok(slot)
-        })
     }
 }
 

@@ -1,10 +1,13 @@
 //! The log output: where lines go and how they look. What is logged is decided where it happens.
 
 use std::io::{self, IsTerminal};
+use std::str::FromStr;
 
-use tracing::Subscriber;
+use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{ParseError, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// How a log line looks. Both carry the time as RFC 3339 in UTC.
@@ -17,62 +20,68 @@ pub enum Format {
     Json,
 }
 
-/// The engine's client tells whole request bodies below this level, values of secrets included.
-const ENGINE_CLIENT: &str = "bollard=info";
+/// What is logged: a level (`info`) or a list of targets with levels (`info,clos_engine=debug`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter(String);
 
-/// Why logging could not be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum InitError {
-    /// The filter is not one.
-    #[error(
-        "the log filter {filter:?} is not valid; \
-         give a level such as \"info\", or targets such as \"info,clos_engine=debug\""
-    )]
-    Filter {
-        /// The text as the user gave it.
-        filter: String,
-        /// What is wrong with it.
-        #[source]
-        source: tracing_subscriber::filter::ParseError,
-    },
-    /// A second call in the same process.
-    #[error("logging is set up already")]
-    Twice(#[source] tracing_subscriber::util::TryInitError),
+impl FromStr for Filter {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        EnvFilter::try_new(text).map(|_| Self(text.to_owned()))
+    }
 }
 
+/// The libraries that carry requests and answers. Below `info` they tell what passes through them, values of secrets included: the
+/// engine's client whole bodies, the others headers and frames.
+const CARRIERS: [&str; 7] = [
+    "bollard",
+    "bollard_stubs",
+    "h2",
+    "hyper",
+    "hyper_util",
+    "rustls",
+    "tokio_rustls",
+];
+
+/// Whether a line may be written at all, whatever the filter says.
+fn tells_no_secret(line: &Metadata<'_>) -> bool {
+    let library = line.target().split("::").next().unwrap_or_default();
+    *line.level() <= Level::INFO || !CARRIERS.contains(&library)
+}
+
+/// Logging is set up already in this process.
+#[derive(Debug, thiserror::Error)]
+#[error("logging is set up already")]
+pub struct InitError(#[source] tracing_subscriber::util::TryInitError);
+
 /// Sends all logs of this process to standard error, from now on.
-///
-/// `filter` is a level (`info`) or a list of targets with levels (`info,clos_engine=debug`).
-pub fn init(format: Format, filter: &str) -> Result<(), InitError> {
+pub fn init(format: Format, filter: &Filter) -> Result<(), InitError> {
     let colours = io::stderr().is_terminal();
-    subscriber(format, filter, colours, io::stderr)?
+    subscriber(format, filter, colours, io::stderr)
         .try_init()
-        .map_err(InitError::Twice)
+        .map_err(InitError)
 }
 
 fn subscriber<W>(
     format: Format,
-    filter: &str,
+    filter: &Filter,
     colours: bool,
     writer: W,
-) -> Result<Box<dyn Subscriber + Send + Sync>, InitError>
+) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let parsed = EnvFilter::try_new(filter).map_err(|source| InitError::Filter {
-        filter: filter.to_owned(),
-        source,
-    })?;
-    let parsed = parsed.add_directive(ENGINE_CLIENT.parse().expect("a constant that parses"));
     let lines = tracing_subscriber::fmt()
-        .with_env_filter(parsed)
+        .with_env_filter(EnvFilter::new(&filter.0))
         .with_writer(writer);
-    Ok(match format {
+    let no_secrets = filter_fn(tells_no_secret);
+    match format {
         // Only ever switched off: switching it on would override the user's NO_COLOR.
-        Format::Text if colours => Box::new(lines.finish()),
-        Format::Text => Box::new(lines.with_ansi(false).finish()),
-        Format::Json => Box::new(lines.json().flatten_event(true).finish()),
-    })
+        Format::Text if colours => Box::new(lines.finish().with(no_secrets)),
+        Format::Text => Box::new(lines.with_ansi(false).finish().with(no_secrets)),
+        Format::Json => Box::new(lines.json().flatten_event(true).finish().with(no_secrets)),
+    }
 }
 
 #[cfg(test)]
@@ -80,7 +89,7 @@ mod tests {
     use std::io;
     use std::sync::{Arc, Mutex};
 
-    use super::{Format, InitError, subscriber};
+    use super::{Filter, Format, subscriber};
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -95,13 +104,18 @@ mod tests {
     }
 
     fn logged(format: Format, filter: &str) -> String {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber = subscriber(format, filter, false, move || writer.clone()).unwrap();
-        tracing::subscriber::with_default(subscriber, || {
+        written(format, filter, || {
             tracing::info!(target: "clos_engine", container = "web\n0", "started");
             tracing::debug!(target: "clos_engine", "only for developers");
-        });
+        })
+    }
+
+    fn written(format: Format, filter: &str, write: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let filter = filter.parse().unwrap();
+        let subscriber = subscriber(format, &filter, false, move || writer.clone());
+        tracing::subscriber::with_default(subscriber, write);
         let bytes = lines.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }
@@ -134,11 +148,33 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_filter_says_what_would_be_right() {
-        let error = subscriber(Format::Text, "info,clos=loud", false, io::sink).err();
-        let Some(error @ InitError::Filter { .. }) = error else {
-            panic!("{error:?}");
-        };
-        insta::assert_snapshot!(error, @r#"the log filter "info,clos=loud" is not valid; give a level such as "info", or targets such as "info,clos_engine=debug""#);
+    fn i9_no_filter_makes_the_libraries_tell_what_passes_through_them() {
+        for filter in [
+            "trace",
+            "trace,bollard::docker=trace",
+            "warn,bollard::docker=debug",
+            "off,bollard=trace,hyper=trace,h2=trace,rustls=trace,hyper_util=trace",
+        ] {
+            for format in [Format::Text, Format::Json] {
+                let text = written(format, filter, || {
+                    tracing::debug!(target: "bollard::docker", "PW=hunter2");
+                    tracing::trace!(target: "bollard::docker", "PW=hunter2");
+                    tracing::trace!(target: "hyper::proto::h1", "PW=hunter2");
+                    tracing::debug!(target: "hyper_util", "PW=hunter2");
+                    tracing::debug!(target: "h2::codec", "PW=hunter2");
+                    tracing::trace!(target: "rustls::client", "PW=hunter2");
+                    tracing::warn!(target: "bollard::docker", "slow");
+                });
+                assert!(!text.contains("hunter2"), "{filter}: {text}");
+                assert!(text.contains("slow"), "{filter}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_filter_is_found_before_anything_is_logged() {
+        for wrong in ["info,clos=loud", "a=b=c"] {
+            assert!(wrong.parse::<Filter>().is_err(), "{wrong}");
+        }
     }
 }

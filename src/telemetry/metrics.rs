@@ -11,7 +11,7 @@ use prometheus_client::encoding::{
 };
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -69,6 +69,8 @@ struct Inner {
     repair_seconds: Histogram,
     engine_call_seconds: Family<EngineCall, Histogram>,
     engine_event_gaps: Counter,
+    engine_events_broken: Gauge,
+    removals_held: Gauge,
     last_sync: LastSync,
     store: Store,
     api_requests: Family<ApiRequest, Counter>,
@@ -135,6 +137,8 @@ impl Metrics {
             repair_seconds: slow(),
             engine_call_seconds: Family::new_with_constructor(slow),
             engine_event_gaps: Counter::default(),
+            engine_events_broken: Gauge::default(),
+            removals_held: Gauge::default(),
             last_sync: LastSync::default(),
             store: Store::default(),
             api_requests: Family::default(),
@@ -179,6 +183,16 @@ impl Metrics {
             "engine_event_gaps",
             "Times the engine's event stream was interrupted and everything was read again",
             inner.engine_event_gaps.clone(),
+        );
+        registry.register(
+            "engine_events_broken",
+            "1 while the engine's events end as soon as they begin and lists take their place",
+            inner.engine_events_broken.clone(),
+        );
+        registry.register(
+            "removals_held",
+            "Containers without an instance that are not removed until somebody confirms it",
+            inner.removals_held.clone(),
         );
         registry.register_collector(Box::new(inner.last_sync.clone()));
         registry.register_collector(Box::new(inner.store.clone()));
@@ -226,6 +240,16 @@ impl Metrics {
     /// The engine's event stream broke: events may be missing.
     pub fn engine_event_gap(&self) {
         self.0.engine_event_gaps.inc();
+    }
+
+    /// Whether the engine's event stream ends as soon as it begins.
+    pub fn engine_events_broken(&self, broken: bool) {
+        self.0.engine_events_broken.set(i64::from(broken));
+    }
+
+    /// So many containers are held back from being removed until somebody confirms it.
+    pub fn removals_held(&self, count: u32) {
+        self.0.removals_held.set(count.into());
     }
 
     /// The engine's whole state was known at `at`. Before the first call the age is not exported.
@@ -408,6 +432,7 @@ mod tests {
         metrics.drift_repaired("died", ms(512));
         metrics.engine_call("create_container", EngineResult::Ok, ms(80));
         metrics.engine_event_gap();
+        metrics.removals_held(12);
         metrics.synced(Instant::now());
         metrics.watch_store(|| StoreTotals {
             commits: 3,
@@ -498,7 +523,7 @@ mod tests {
             .filter_map(|line| line.strip_prefix("# TYPE "))
             .map(|line| line.split(' ').next().unwrap())
             .collect();
-        assert_eq!(families.len(), 16, "{families:?}");
+        assert_eq!(families.len(), 18, "{families:?}");
         for family in families {
             assert!(family.starts_with("clos_"), "{family}");
             let help = format!("# HELP {family} ");

@@ -1,6 +1,6 @@
 //! The commands against a running server: what they print, and their exit codes.
 
-use crate::server::{Server, WEB, docker, wait_until};
+use clos_harness::{Server, WEB, docker, wait_until};
 
 fn manifest(server: &Server, name: &str, content: &str) -> String {
     let path = server.scratch(name);
@@ -114,6 +114,34 @@ fn apply_and_wait_ends_badly_at_once_when_the_answer_is_known() {
     );
     assert_eq!(code, 1);
     assert!(error.contains("clos-test/nowhere:1"), "{error}");
+}
+
+#[test]
+fn apply_and_wait_ends_at_once_when_the_command_cannot_be_run() {
+    let server = Server::start();
+    let begun = std::time::Instant::now();
+    for (name, command) in [
+        ("nosuchprogram", "[nosuchprogram]"),
+        ("/etc/passwd", "[/etc/passwd]"),
+    ] {
+        let wrong = WEB.lines().map(|line| {
+            if line.trim_start().starts_with("command:") {
+                format!("  command: {command}")
+            } else {
+                line.to_owned()
+            }
+        });
+        let wrong = wrong.collect::<Vec<_>>().join("\n");
+        let path = manifest(&server, "wrong.yaml", &wrong);
+        let (code, out, error) = clos(
+            &server,
+            &["apply", "-f", &path, "--wait", "--timeout", "100s"],
+        );
+        assert_eq!(code, 1, "{out}{error}");
+        assert!(error.contains(name), "{error}");
+        assert!(error.contains("More: "), "{error}");
+    }
+    assert!(begun.elapsed().as_secs() < 100, "{:?}", begun.elapsed());
 }
 
 #[test]

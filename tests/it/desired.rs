@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use crate::server::{Foreign, Server, docker, inspect, wait_until};
+use clos_harness::{Foreign, Server, docker, inspect, wait_until};
 
 const GROUP: &str =
     "apiVersion: clos.dev/v1alpha1\nkind: Group\nmetadata: {name: shop, namespace: NAMESPACE}\n";
@@ -66,33 +66,76 @@ fn there_and_back_again_quickly_ends_where_it_began() {
     assert_eq!(server.containers().len(), 1);
 }
 
-#[test]
-fn replicas_are_replaced_one_by_one() {
-    let server = started();
-    server.kubectl_ok(&["scale", "csvc", "web", "--replicas=3"]);
-    wait_until("three run", || {
-        (server.containers().len() == 3).then_some(())
-    });
-    server.until_ready("web");
-    server.write("web.yaml", &WEB.replace("red", "green"));
-    wait_until("all are green, and never fewer than two run", || {
-        let running = docker(&[
-            "ps",
-            "-q",
-            "--filter",
-            &format!("label=clos.dev/installation={}", server.installation()),
-        ])
-        .lines()
-        .count();
+/// Waits until three replicas have a colour; meanwhile never fewer than two run.
+fn until_three_are(server: &Server, colour: &str) {
+    let ours = format!("label=clos.dev/installation={}", server.installation());
+    let what = format!("all are {colour}, and never fewer than two run");
+    wait_until(&what, || {
+        let running = docker(&["ps", "-q", "--filter", &ours]).lines().count();
         assert!(
             running >= 2,
             "only {running} of 3 run while one is replaced"
         );
+        let wanted = format!("COLOUR={colour}");
         (0..3)
-            .all(|number| environment(&server, &format!("web-{number}")).contains("COLOUR=green"))
+            .all(|number| environment(server, &format!("web-{number}")).contains(&wanted))
             .then_some(())
     });
     server.until_ready("web");
+}
+
+fn until_three_run(server: &Server) {
+    wait_until("three run", || {
+        (server.containers().len() == 3).then_some(())
+    });
+    server.until_ready("web");
+}
+
+#[test]
+fn replicas_are_replaced_one_by_one() {
+    let server = started();
+    server.kubectl_ok(&["scale", "csvc", "web", "--replicas=3"]);
+    until_three_run(&server);
+    server.write("web.yaml", &WEB.replace("red", "green"));
+    until_three_are(&server, "green");
+}
+
+#[test]
+fn replicas_take_a_changed_secret_one_by_one_and_keep_their_containers_when_its_values_stay() {
+    let secret = |colour: &str, label: &str| {
+        format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: keys, namespace: NAMESPACE, labels: {{at: {label}}}}}\nstringData: {{colour: {colour}}}\n"
+        )
+    };
+    let web = WEB.replace(
+        "value: red",
+        "valueFrom: {secretKeyRef: {name: keys, key: colour}}",
+    ) + "  replicas: 3\n";
+    let folder = [
+        ("group.yaml", GROUP),
+        ("keys.yaml", &secret("red", "first")),
+        ("web.yaml", &web),
+    ];
+    let server = Server::start_with(&folder, &[]);
+    until_three_run(&server);
+    server.write("keys.yaml", &secret("green", "first"));
+    until_three_are(&server, "green");
+    let before = server.containers();
+    server.write("keys.yaml", &secret("green", "second"));
+    let version = wait_until("the label is there", || {
+        let keys = server.object("secret", "keys")?;
+        let version = keys["metadata"]["resourceVersion"].clone();
+        (keys["metadata"]["labels"]["at"] == "second").then_some(version)
+    });
+    wait_until("all instances have taken note of it", || {
+        let noted = |number| {
+            let instance = server.object("cinst", &format!("web-{number}"));
+            instance.is_some_and(|one| one["spec"]["values"][0]["resourceVersion"] == version)
+        };
+        (0..3).all(noted).then_some(())
+    });
+    server.until_ready("web");
+    assert_eq!(server.containers(), before);
 }
 
 #[test]
@@ -123,7 +166,10 @@ fn i8_an_emptied_folder_removes_nothing() {
         server.remove(name);
     }
     wait_until("it is said that nothing is pruned", || {
-        server.log().contains("empty").then_some(())
+        server
+            .log()
+            .contains("nothing is declared any more")
+            .then_some(())
     });
     assert_eq!(server.containers().len(), 1);
     assert!(server.object("csvc", "web").is_some());
@@ -397,7 +443,10 @@ fn two_services_that_want_one_port_do_not_both_get_it() {
     };
     server.write("first.yaml", &service("first"));
     server.until_ready("first");
-    server.write("second.yaml", &service("second"));
+    // In one folder it would be found before anything is applied.
+    let second = server.scratch("second.yaml");
+    std::fs::write(&second, server.fill(&service("second"))).unwrap();
+    server.kubectl_ok(&["apply", "-f", second.to_str().unwrap()]);
     let message = server.until_reason("csvc", "second", "PortConflict");
     assert!(message.contains("first-0"), "{message}");
     server.remove("first.yaml");

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::server::{Foreign, Server, WEB, docker, inspect, wait_until};
+use clos_harness::{Foreign, Server, WEB, docker, inspect, wait_until};
 
 /// What must stay as it is in a container.
 fn face(container: &Value) -> (Value, Value, Value, Value) {

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::server::{IMAGE, Server, WEB, docker, succeeded, wait_until};
+use clos_harness::{IMAGE, Server, WEB, docker, succeeded, wait_until};
 
 #[test]
 fn a_missing_image_that_must_not_be_pulled_is_a_condition() {
@@ -38,7 +38,7 @@ fn a_pull_that_fails_is_a_condition_with_the_engines_words_and_does_not_block_ot
 }
 
 /// Gives the engine an image that says of itself that it is for another architecture. There is nothing in it.
-fn load_foreign_image(server: &Server, name: &str) {
+pub(crate) fn load_foreign_image(server: &Server, name: &str) {
     let folder = server.scratch("foreign-image");
     std::fs::create_dir(&folder).unwrap();
     let write = |file: &str, content: &[u8]| std::fs::write(folder.join(file), content).unwrap();

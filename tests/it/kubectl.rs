@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::server::{Server, WEB, spawn, succeeded, wait_until};
+use clos_harness::{Server, WEB, spawn, succeeded, wait_until};
 
 /// A server whose service was applied with kubectl, not from the folder.
 fn applied() -> (Server, String) {
@@ -72,12 +72,12 @@ fn get_watch_prints_changes_as_they_happen() {
     let mut command = server.kubectl_command(&["get", "csvc", "web", "-w", "--no-headers"]);
     command.stdout(Stdio::piped());
     let (mut child, lines) = spawn(command);
-    let first = lines.recv_timeout(crate::server::PATIENCE).unwrap();
+    let first = lines.recv_timeout(clos_harness::PATIENCE).unwrap();
     assert!(first.contains("1/1"), "{first}");
     server.kubectl_ok(&["scale", "csvc", "web", "--replicas=2"]);
     wait_until("the watch shows two of two", || {
         lines
-            .recv_timeout(crate::server::PATIENCE)
+            .recv_timeout(clos_harness::PATIENCE)
             .unwrap()
             .contains("2/2")
             .then_some(())
@@ -166,7 +166,7 @@ fn wait_ends_when_the_condition_is_true() {
 fn describe_shows_conditions_and_the_events_that_tell_the_story() {
     let (server, _) = applied();
     let before = server.inspect("web-0").unwrap();
-    crate::server::docker(&["kill", &server.container("web-0")]);
+    clos_harness::docker(&["kill", &server.container("web-0")]);
     server.until_running_again("web-0", before["State"]["StartedAt"].as_str().unwrap());
     let service = wait_until("the events tell of it", || {
         let service = server.kubectl_ok(&["describe", "csvc", "web"]);

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::server::{Server, docker, wait_until};
+use clos_harness::{Server, docker, wait_until};
 
 const SERVICES: &str = r#"
 apiVersion: clos.dev/v1alpha1
@@ -43,7 +43,7 @@ fn a_container_killed_through_the_engine_is_started_again_in_place() {
 #[test]
 fn a_container_whose_process_is_killed_from_the_host_is_started_again() {
     let (server, before) = started();
-    crate::server::signal(
+    clos_harness::signal(
         u32::try_from(before["State"]["Pid"].as_u64().unwrap()).unwrap(),
         "KILL",
     );
@@ -142,9 +142,10 @@ fn a_crash_loop_is_put_off_and_counted_and_says_what_it_is() {
             .nth(1)
             .unwrap()
             .replace("name: web", "name: bad")
-            .replace("trap 'exit 0' TERM", "exit 3"),
+            .replace("trap 'exit 0' TERM", "echo no config >&2; exit 3"),
     );
     let message = server.until_reason("csvc", "bad", "CrashLoopBackOff");
+    assert!(message.ends_with("last lines: \"no config\""), "{message}");
     assert!(message.contains("exited with 3"), "{message}");
     assert!(message.contains("next start"), "{message}");
     let instance = server.object("cinst", "bad-0").unwrap();
@@ -153,6 +154,24 @@ fn a_crash_loop_is_put_off_and_counted_and_says_what_it_is() {
         "{instance}"
     );
     assert_eq!(instance["status"]["exitCode"], 3);
+}
+
+#[test]
+fn a_container_whose_health_check_fails_is_said_to_be_unhealthy_until_it_succeeds_again() {
+    let (server, before) = started();
+    let container = server.container("web-0");
+    let docker = |command: &[&str]| {
+        let all = [&["exec", &container][..], command].concat();
+        server.engine().docker(&all);
+    };
+    docker(&["rm", "/tmp/ready"]);
+    let message = server.until_reason("csvc", "web", "Unhealthy");
+    let words = format!("container {container} runs, its health check fails");
+    assert!(message.contains(&words), "{message}");
+    docker(&["touch", "/tmp/ready"]);
+    server.until_ready("web");
+    let after = server.inspect("web-0").unwrap();
+    assert_eq!(started_at(&after), started_at(&before));
 }
 
 #[test]

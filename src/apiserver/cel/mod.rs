@@ -75,7 +75,7 @@ impl Rules {
     }
 
     /// Evaluates the rules on an admitted object. `old` is the object before an update: rules about the transition hold
-    /// only then. What the schema found before may keep the rules from being evaluated; then one more cause says so.
+    /// only then. What the schema found before may keep some rules from being evaluated; then one more cause says so.
     pub(crate) fn check(
         &self,
         schema: &Schema,
@@ -83,16 +83,13 @@ impl Rules {
         old: Option<&Value>,
         findings: &mut Findings,
     ) {
-        if self.is_blocked(findings) {
-            return;
-        }
         let visit = Visit {
             rules: &self.root,
             node: Some(schema.root()),
             value: object,
             old,
         };
-        visit.run(&FieldPath::Root, &mut findings.causes);
+        visit.judge(&FieldPath::Root, findings);
     }
 
     /// The same for one top-level field only, as `status`. Rules at the root are not evaluated.
@@ -104,9 +101,6 @@ impl Rules {
         old: Option<&Value>,
         findings: &mut Findings,
     ) {
-        if self.is_blocked(findings) {
-            return;
-        }
         if let (Some(rules), Some(value)) = (self.root.properties.get(field), object.get(field)) {
             let visit = Visit {
                 rules,
@@ -114,19 +108,46 @@ impl Rules {
                 value,
                 old: old.and_then(|old| old.get(field)),
             };
-            visit.run(&FieldPath::Root.child(field), &mut findings.causes);
+            visit.judge(&FieldPath::Root.child(field), findings);
         }
     }
+}
 
-    fn is_blocked(&self, findings: &mut Findings) -> bool {
-        let blocked = !self.root.is_empty() && findings.block_rules();
-        if blocked {
-            let message = "Invalid value: null: some validation rules were not checked because the object was invalid; \
-                           correct the existing errors to complete validation";
-            let cause = Cause::new(CauseReason::FieldValueInvalid, FieldPath::Root, message);
-            findings.causes.push(cause);
+/// What is found on the walk, and what the rules must not look at.
+struct Judgement<'a> {
+    causes: &'a mut Vec<Cause>,
+    /// The paths of values that a rule could stumble over.
+    wrong: Vec<String>,
+    /// Whether a rule was not evaluated because of them.
+    skipped: bool,
+}
+
+/// Where a value stands to those that are wrong.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Soundness {
+    /// Nothing is wrong with it.
+    Sound,
+    /// Something below it is wrong.
+    Partly,
+    /// It is wrong itself.
+    Wrong,
+}
+
+impl Judgement<'_> {
+    fn soundness(&self, path: &FieldPath<'_>) -> Soundness {
+        if self.wrong.is_empty() {
+            return Soundness::Sound;
         }
-        blocked
+        let path = path.to_string();
+        let mut soundness = Soundness::Sound;
+        for wrong in &self.wrong {
+            match wrong.strip_prefix(&path) {
+                Some("") => return Soundness::Wrong,
+                Some(rest) if rest.starts_with(['.', '[']) => soundness = Soundness::Partly,
+                Some(_) | None => {}
+            }
+        }
+        soundness
     }
 }
 
@@ -194,11 +215,44 @@ struct Visit<'a> {
 }
 
 impl Visit<'_> {
-    fn run(&self, path: &FieldPath<'_>, causes: &mut Vec<Cause>) {
+    /// Walks from here, and says so when rules could not be evaluated.
+    fn judge(&self, path: &FieldPath<'_>, findings: &mut Findings) {
+        if self.rules.is_empty() {
+            return;
+        }
+        let mut judgement = Judgement {
+            wrong: findings.in_the_way_of_rules(),
+            causes: &mut findings.causes,
+            skipped: false,
+        };
+        self.run(path, &mut judgement);
+        if judgement.skipped {
+            let message = "Invalid value: null: some validation rules were not checked because the object was invalid; \
+                           correct the existing errors to complete validation";
+            let cause = Cause::new(CauseReason::FieldValueInvalid, FieldPath::Root, message);
+            findings.causes.push(cause);
+        }
+    }
+
+    fn run(&self, path: &FieldPath<'_>, judgement: &mut Judgement<'_>) {
         let old = self.old.filter(|old| !old.is_null());
+        let soundness = match path {
+            FieldPath::Root if !judgement.wrong.is_empty() => Soundness::Partly,
+            path => judgement.soundness(path),
+        };
         // A rule about a value that may be null belongs to the schema around it.
         if !self.rules.rules.is_empty() && !self.value.is_null() {
-            rule::evaluate(&self.rules.rules, self.node, self.value, old, path, causes);
+            if soundness == Soundness::Sound {
+                let rules = &self.rules.rules;
+                rule::evaluate(rules, self.node, self.value, old, path, judgement.causes);
+            } else {
+                judgement.skipped = true;
+            }
+        }
+        if soundness == Soundness::Wrong {
+            // The list or map may be too long to look at each of its items.
+            judgement.skipped = true;
+            return;
         }
         match self.value {
             Value::Object(fields) => {
@@ -215,7 +269,7 @@ impl Visit<'_> {
                             value,
                             old: old.and_then(|old| old.get(name)),
                         };
-                        visit.run(&path, causes);
+                        visit.run(&path, judgement);
                     }
                 }
             }
@@ -231,7 +285,7 @@ impl Visit<'_> {
                         value,
                         old: old.and_then(|old| same_item(old, keys, value)),
                     };
-                    visit.run(&path.index(index), causes);
+                    visit.run(&path.index(index), judgement);
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}

@@ -155,6 +155,26 @@ fn what_the_schema_found_keeps_rules_from_being_evaluated() {
 }
 
 #[test]
+fn what_is_wrong_elsewhere_keeps_no_rule_from_being_evaluated() {
+    let short = json!([{ "rule": "size(self) < 3", "message": "is too long" }]);
+    let schema = json!({ "type": "object", "properties": { "spec": {
+        "type": "object",
+        "x-kubernetes-validations": [{ "rule": "false", "message": "reads everything" }],
+        "properties": {
+            "state": { "type": "string", "enum": ["On"], "x-kubernetes-validations": short },
+            "statement": { "type": "string", "x-kubernetes-validations": short },
+            "ports": { "type": "array", "items": { "type": "object", "x-kubernetes-validations": [{ "rule": "self.number < 10", "message": "is no port" }],
+                "properties": { "number": { "type": "integer" }, "kind": { "type": "string", "enum": ["a"] } } } },
+            "names": { "type": "array", "maxItems": 1, "items": { "type": "string", "x-kubernetes-validations": short } },
+        },
+    } } });
+    let object = json!({ "spec": {
+        "state": "Paused", "statement": "long", "ports": [{ "number": 80 }, { "number": 80, "kind": "b" }], "names": ["long", "longer"],
+    } });
+    assert_snapshot!(found(&schema, object, None));
+}
+
+#[test]
 fn values_reach_rules_in_the_types_of_the_schema() {
     let cases = [
         (json!({ "type": "integer" }), "self.x % 2 == 0", json!(2)),

@@ -7,11 +7,22 @@ use super::{Outline, definition as document};
 use crate::metadata::NameRule;
 use crate::registry::Strategy;
 
+/// Namespaces that tools, or clos itself, count on. The UID of `kube-system` is what makes containers this installation's: a new one
+/// of that name would know none of them.
+const PERMANENT: [&str; 5] = [
+    "default",
+    "kube-system",
+    "kube-public",
+    "kube-node-lease",
+    "clos-system",
+];
+
 pub(super) const STRATEGY: Strategy = Strategy {
     names: NameRule::Label,
     prepare_for_create,
     prepare_for_update,
     finalize: true,
+    permanent: &PERMANENT,
     ..Strategy::BUILT_IN
 };
 

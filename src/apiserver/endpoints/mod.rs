@@ -1,11 +1,12 @@
-//! What is answered beside resources: health, version, metrics, the audit journal, discovery, schemas and reviews. Who may ask was decided
+//! What is answered beside resources: health, version, metrics, the audit journal, backups, discovery, schemas and reviews. Who may ask was decided
 //! by the filters.
 
 mod audit;
+mod backup;
 mod documents;
 mod review;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::response::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
@@ -13,6 +14,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::State;
+use crate::filters::Caller;
 use crate::request::query::Query;
 use crate::status::ApiError;
 
@@ -25,9 +27,9 @@ const VERSION: &str = "v1.36.0+clos";
 /// Answers a request for a path that is no resource.
 pub(crate) async fn handle(
     state: &State,
+    caller: &Caller,
     parts: &Parts,
     query: &Query,
-    _body: &Bytes,
 ) -> Result<Response, ApiError> {
     let path = parts.uri.path();
     let reads = parts.method == Method::GET || parts.method == Method::HEAD;
@@ -44,6 +46,7 @@ pub(crate) async fn handle(
         "/healthz" | "/readyz" => Ok(ready(state, query)),
         "/version" | "/version/" => Ok(json_value(&version())),
         "/audit" => audit::read(state, query).await,
+        "/backup" => backup::read(state, caller, &parts.method).await,
         "/metrics" => {
             let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             Ok(with_type(

@@ -1,7 +1,8 @@
 //! What of a request is written into the audit journal: every change, in the transaction that makes it, and every
-//! denial. Reads, dry runs, and the reports of components are not: a component's reconcile has an event of its own.
+//! denial, and every backup, which holds all secrets. Other reads, dry runs, and the reports of components are not: a component's reconcile
+//! has an event of its own.
 
-use clos_audit::{Event, Journal, Object, ObjectRef, Outcome, Request};
+use clos_audit::{Event, Journal, JournalError, Object, ObjectRef, Outcome, Request};
 use clos_auth::Method;
 use clos_store::Record;
 use http::StatusCode;
@@ -48,6 +49,28 @@ pub(crate) fn change(
         )
     };
     Some(journal.within(event))
+}
+
+/// Records that everything was given out at `path`.
+pub(crate) async fn exported(
+    journal: &Journal,
+    caller: &Caller,
+    path: &str,
+    what: &str,
+) -> Result<(), JournalError> {
+    let event = Event {
+        cause: Some(cause(caller)),
+        actions: vec![what.to_owned()],
+        ..event(
+            caller,
+            "get",
+            Object::path(path),
+            Outcome::Allowed,
+            StatusCode::OK.as_u16(),
+            None,
+        )
+    };
+    journal.record(event).await.map(drop)
 }
 
 /// Records that a request was refused. The refusal stands even when it cannot be recorded.

@@ -168,8 +168,8 @@ async fn answer(
         }
         Some(RequestInfo::NonResource) => {
             authorization::path(identity, labels.verb, path)?;
-            let body = whole(body).await?;
-            return endpoints::handle(state, &parts, &query, &body).await;
+            whole(body).await?;
+            return endpoints::handle(state, caller, &parts, &query).await;
         }
         Some(RequestInfo::Resource(request)) => request,
     };

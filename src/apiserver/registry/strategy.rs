@@ -30,6 +30,8 @@ pub(crate) struct Strategy {
     pub(crate) strategic_merge: bool,
     /// Whether a delete first waits for `spec.finalizers` to be emptied by the `finalize` subresource.
     pub(crate) finalize: bool,
+    /// The names of objects that are never deleted, because the server itself counts on them.
+    pub(crate) permanent: &'static [&'static str],
     /// Whether objects of the kind are themselves reports or signs of life, so that their writing by a component of
     /// this process is no act to be audited.
     pub(crate) is_report: bool,
@@ -64,6 +66,7 @@ impl Strategy {
         read_only: false,
         strategic_merge: false,
         finalize: false,
+        permanent: &[],
         is_report: false,
         ttl_seconds: None,
         field_aliases: &[],

@@ -113,11 +113,11 @@ impl Schema {
 }
 
 impl Findings {
-    /// True when a CEL rule could stumble over what is wrong: wrong types, missing fields, values out of an enum and
-    /// oversized ones keep the rules from being evaluated.
-    pub(crate) fn block_rules(&self) -> bool {
+    /// The paths that a CEL rule could stumble over: wrong types, missing fields, values out of an enum and oversized
+    /// ones keep the rules about them, and about what is around them, from being evaluated.
+    pub(crate) fn in_the_way_of_rules(&self) -> Vec<String> {
         use crate::status::CauseReason as Reason;
-        self.causes.iter().any(|cause| match cause.reason {
+        let in_the_way = self.causes.iter().filter(|cause| match cause.reason {
             Reason::FieldValueRequired
             | Reason::FieldValueNotSupported
             | Reason::FieldValueTypeInvalid
@@ -128,7 +128,8 @@ impl Findings {
             | Reason::FieldValueForbidden
             | Reason::ResourceVersionTooLarge
             | Reason::NamespaceTerminating => false,
-        })
+        });
+        in_the_way.map(|cause| cause.field.clone()).collect()
     }
 
     fn drop_field<'k>(

@@ -47,7 +47,16 @@ pub(crate) enum Deletion {
     Pending,
 }
 
-/// What deleting `object` at `now` does; 409 when a precondition does not hold.
+/// 403 when the object of this name is never deleted.
+pub(crate) fn refuse_permanent(kind: &Kind, name: &str) -> Result<(), ApiError> {
+    if !kind.strategy.permanent.contains(&name) {
+        return Ok(());
+    }
+    let why = format!("this {} may not be deleted", kind.singular);
+    Err(ApiError::forbidden(&kind.group, &kind.plural, name, &why))
+}
+
+/// What deleting `object` at `now` does; 403 when it is never deleted, 409 when a precondition does not hold.
 pub(crate) fn mark(
     kind: &Kind,
     object: &Value,
@@ -56,6 +65,7 @@ pub(crate) fn mark(
 ) -> Result<Deletion, ApiError> {
     let metadata = &object["metadata"];
     let name = metadata["name"].as_str().unwrap_or_default();
+    refuse_permanent(kind, name)?;
     for (what, wanted, field) in [
         ("UID", &options.uid, "uid"),
         (

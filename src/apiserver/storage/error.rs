@@ -31,6 +31,9 @@ pub(crate) fn commit_error(error: CommitError) -> ApiError {
         CommitError::NoSpace => ApiError::unavailable(
             "there is no space left on the disk of the data directory; free some, reads still work",
         ),
+        CommitError::ReadOnly => ApiError::unavailable(
+            "the data directory is read-only; make it writable, reads still work",
+        ),
         CommitError::Exists { .. }
         | CommitError::NotFound { .. }
         | CommitError::Conflict { .. } => {

@@ -10,7 +10,9 @@ use aws_lc_rs::hmac;
 use clos_store::{CommitError, Delete, Entry, Expect, Put, Record, Store};
 use serde_json::Value;
 
-pub(crate) use deletion::{DeleteOptions, Deletion, Propagation, mark, release, seconds};
+pub(crate) use deletion::{
+    DeleteOptions, Deletion, Propagation, mark, refuse_permanent, release, seconds,
+};
 pub(crate) use error::{commit_error, read_error, watch_error};
 pub(crate) use object::{decode, encode, with_revision, write_with_revision};
 pub(crate) use page::{Filter, ListPage, Position};

@@ -8,7 +8,7 @@ use super::selection::Selection;
 use super::{Call, answer, options};
 use crate::request::media::{Offer, Output};
 use crate::status::{ApiError, Reason};
-use crate::storage::{Changed, Object, place_of_key};
+use crate::storage::{Changed, Object, place_of_key, refuse_permanent};
 
 /// Deletes what the selectors choose and answers with the list of it.
 pub(super) async fn delete_collection(call: &Call) -> Result<Response, ApiError> {
@@ -26,6 +26,10 @@ pub(super) async fn delete_collection(call: &Call) -> Result<Response, ApiError>
             Some(&matches),
         )?
     };
+    // Before the first one goes.
+    for entry in &page.entries {
+        refuse_permanent(&call.kind, place_of_key(&call.kind, &entry.key).1)?;
+    }
     let mut items: Vec<Value> = Vec::with_capacity(page.entries.len());
     for entry in page.entries {
         let key = entry.key.clone();

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::pin::pin;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use clos_audit::{
@@ -9,11 +10,12 @@ use clos_audit::{
     Request,
 };
 use clos_auth::{Identity, Method};
-use clos_store::{Expect, JournalQuery, Put, Store};
+use clos_store::{Expect, FakeDisk, JournalQuery, Options, Put, Store};
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 fn clock() -> Timestamp {
     "2026-11-23T09:31:02.512987Z".parse().unwrap()
@@ -481,4 +483,50 @@ fn any_text_in_any_field_stays_one_line_of_json_that_reads_back() {
         prop_assert_eq!(entry.to_line(), line);
     });
     assert_eq!(*store.journal_head().borrow(), 200);
+}
+
+#[tokio::test]
+async fn i9_what_was_done_while_the_disk_was_full_is_recorded_once_in_order_and_with_its_time() {
+    static MINUTES: AtomicI64 = AtomicI64::new(0);
+    fn clock_of_minutes() -> Timestamp {
+        Timestamp::from_second(60 * MINUTES.fetch_add(1, Ordering::SeqCst)).unwrap()
+    }
+    let disk = FakeDisk::default();
+    let store = Store::with_backend(disk.clone(), Options::default()).unwrap();
+    let journal = Journal::new(store.clone(), Redactor::default(), clock_of_minutes);
+    let stop = CancellationToken::new();
+    let mut running = JoinSet::new();
+    let (catching_up, until) = (journal.clone(), stop.clone());
+    running.spawn(async move { catching_up.catch_up(until).await });
+    journal.record_or_keep(event("before")).await.unwrap();
+    disk.set_full(true);
+    for name in ["first", "second", "third"] {
+        journal.record_or_keep(event(name)).await.unwrap();
+    }
+    assert_eq!(journal.kept(), 3);
+    assert_eq!(names(&journal).await, ["before"]);
+    assert!(journal.record_kept().await.is_err());
+    let full_at = MINUTES.load(Ordering::SeqCst);
+    disk.set_full(false);
+    let mut entries = pin!(journal.follow(Filter::default(), 1));
+    for name in ["first", "second", "third"] {
+        let entry = next(&mut entries).await.unwrap();
+        assert_eq!(entry.event, event(name));
+        assert!(entry.time.as_second() < 60 * full_at, "{}", entry.time);
+    }
+    while journal.kept() > 0 {
+        tokio::task::yield_now().await;
+    }
+    journal.record_or_keep(event("after")).await.unwrap();
+    let all = ["before", "first", "second", "third", "after"];
+    assert_eq!(names(&journal).await, all);
+    stop.cancel();
+    running.join_all().await;
+}
+
+async fn names(journal: &Journal) -> Vec<String> {
+    let entries = all(journal).await;
+    let objects = entries.iter().map(|entry| entry.event.object.to_string());
+    let name = |object: String| object.rsplit('/').next().unwrap().to_owned();
+    objects.map(name).collect()
 }

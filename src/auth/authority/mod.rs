@@ -103,6 +103,12 @@ impl Authority {
         &self.certificate_pem
     }
 
+    /// The last second the authority's certificate is valid. Its successor is made by hand: see [`AuthorityError::Expired`].
+    pub fn end(&self) -> Timestamp {
+        certificate::validity(self.certificate_pem.as_bytes())
+            .map_or(Timestamp::MAX, |(_, end)| end)
+    }
+
     /// How the server speaks TLS: HTTP/2 and 1.1 over TLS 1.2 and 1.3, with a certificate for
     /// `names` (DNS names and IP addresses). A client may show a certificate of this authority;
     /// one of another authority, or one that is not valid at the time of the handshake, ends the
@@ -219,6 +225,10 @@ impl Authority {
             x509_parser::parse_x509_certificate(&certificate).map_err(|_| "damaged")?;
         if !certificate::is_issued_by(&parsed, &self.certificate) {
             return Err("another authority issued it");
+        }
+        // After the clock was set back from a wrong time, no client would take it.
+        if certificate::begin_of(&parsed) > now {
+            return Err("it begins in the future");
         }
         if certificate::end_of(&parsed) <= now + SERVER_RENEWAL {
             return Err("it ends soon");

@@ -5,7 +5,7 @@ mod removal;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use anyhow::{Context, bail};
 use clos_engine::Engine;
 use clos_engine::docker::{DockerEngine, VolumeRemoval};
 use clos_resources::{Group, Instance, Service};
+use clos_telemetry::Chain;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, ListParams, Preconditions};
@@ -23,7 +24,6 @@ use tokio::time::Instant;
 
 use crate::Ending;
 use crate::args::{Connection, DownArgs};
-use crate::errors::sentence;
 use crate::live::{Live, is_final};
 use crate::output;
 use removal::{Going, Removal, Wanted, removal};
@@ -56,7 +56,7 @@ pub(crate) async fn run(connection: &Connection, args: DownArgs) -> anyhow::Resu
         None
     };
     output::note(removal.announce(args.volumes).trim_end())?;
-    if !args.yes && !confirmed(&mut io::stdin().lock())? {
+    if !args.yes && !output::agreed("Remove? [y/N] ", &mut io::stdin().lock())? {
         output::line("Nothing was removed.")?;
         return Ok(Ending::NotAsAsked);
     }
@@ -107,16 +107,6 @@ async fn reachable(connection: &Connection) -> anyhow::Result<DockerEngine> {
         .await
         .context("cannot remove volumes; nothing was removed")?;
     Ok(engine)
-}
-
-/// Asks, and takes nothing but a clear yes for one.
-fn confirmed(answers: &mut dyn BufRead) -> anyhow::Result<bool> {
-    write!(io::stderr().lock(), "Remove? [y/N] ")?;
-    let mut answer = String::new();
-    answers
-        .read_line(&mut answer)
-        .context("cannot read the answer")?;
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
 /// Deletes the Services, then the Groups.
@@ -227,7 +217,7 @@ async fn follow(
         tokio::select! {
             change = live.changed() => match change {
                 Err(error) if is_final(&error) => return Err(error.into()),
-                Err(error) => spinner.set_message(format!("the server does not answer, trying again: {}", sentence(&error))),
+                Err(error) => spinner.set_message(format!("the server does not answer, trying again: {}", Chain(&error))),
                 Ok(()) => {}
             },
             () = tokio::time::sleep_until(deadline) => return Ok(Gone::NotYet(before)),
@@ -300,6 +290,11 @@ metadata: { name: shop }
 spec: {}
 ---
 apiVersion: clos.dev/v1alpha1
+kind: Group
+metadata: { name: lab }
+spec: {}
+---
+apiVersion: clos.dev/v1alpha1
 kind: Service
 metadata: { name: web }
 spec: { group: shop, image: \"shop/web:1\" }
@@ -362,6 +357,7 @@ spec: { group: lab, image: \"lab/other:1\" }
         };
         insta::assert_snapshot!(overdue("300ms", &left), @r"
         Not removed after 300ms:
+          group lab
           group shop
           service other
           service web
@@ -385,23 +381,5 @@ spec: { group: lab, image: \"lab/other:1\" }
                 .unwrap()
                 .is_some()
         );
-    }
-
-    #[test]
-    fn only_a_clear_yes_is_one() {
-        for (answer, yes) in [
-            ("y\n", true),
-            ("Yes\n", true),
-            ("\n", false),
-            ("", false),
-            ("n\n", false),
-            ("yup\n", false),
-        ] {
-            assert_eq!(
-                confirmed(&mut answer.as_bytes()).unwrap(),
-                yes,
-                "{answer:?}"
-            );
-        }
     }
 }

@@ -68,6 +68,8 @@ pub(super) fn instances<'a>(world: &World, service: &'a Service, now: Timestamp)
             group,
             instances: &assumed,
             mistake: mistake.as_deref(),
+            // The API does not tell the version that a dry run would make; what other values do is seen in what the engine is asked.
+            values: None,
             host: &world.host,
             now,
         });
@@ -282,6 +284,10 @@ fn carry_out(action: &ApiAction, instances: &mut Vec<Instance>, now: Timestamp) 
                     .metadata
                     .labels
                     .clone_from(&changed.metadata.labels);
+                instance
+                    .metadata
+                    .owner_references
+                    .clone_from(&changed.metadata.owner_references);
                 instance.metadata.generation = instance
                     .metadata
                     .generation

@@ -108,7 +108,7 @@ pub(super) async fn values(
 ) -> anyhow::Result<()> {
     for instance in instances {
         let namespace = instance.namespace().unwrap_or_default();
-        let references = references(&instance.spec);
+        let references = references(&instance.spec.container);
         let known = world.values.entry(namespace.clone()).or_default();
         for name in references.secrets {
             if let Entry::Vacant(unknown) = known.secrets.entry(name) {
@@ -143,7 +143,7 @@ pub(super) async fn views(
             container_name: container_name(instance),
             network_name: network_name(instance),
             volumes: volume_names(instance),
-            image: instance.spec.container.image.clone(),
+            image: Some(instance.spec.container.image.clone()),
         });
     let looks = stream::iter(scopes).map(|scope| async move {
         let observed = engine.observe(&scope).await?;

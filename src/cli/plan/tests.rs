@@ -338,7 +338,8 @@ async fn without_an_engine_to_look_at_there_is_no_plan() {
         .await
         .unwrap_err();
     assert!(
-        crate::errors::sentence(error.as_ref())
+        clos_telemetry::Chain(error.as_ref())
+            .to_string()
             .starts_with("a plan needs to look at the engine: cannot reach a container engine"),
         "{error:#}"
     );

@@ -52,7 +52,7 @@ impl World {
             let (namespace, _) = place;
             let takes_values = || {
                 self.instances_of(service).into_iter().any(|instance| {
-                    let references = references(&instance.spec);
+                    let references = references(&instance.spec.container);
                     references.secrets.iter().any(|name| {
                         declared
                             .secrets
@@ -77,19 +77,13 @@ impl World {
             .collect()
     }
 
-    /// The Instances that a Service owns, as they are.
+    /// The Instances of a Service's name, as they are.
     pub(super) fn instances_of(&self, service: &Service) -> Vec<&Instance> {
-        let Some(uid) = service.uid() else {
-            return Vec::new();
+        let (namespace, name) = (service.namespace(), service.name_any());
+        let named = |instance: &&Instance| {
+            instance.namespace() == namespace && instance.spec.service == name
         };
-        let owned = |instance: &&Instance| {
-            instance.namespace() == service.namespace()
-                && instance
-                    .owner_references()
-                    .iter()
-                    .any(|owner| owner.uid == uid)
-        };
-        self.instances.iter().filter(owned).collect()
+        self.instances.iter().filter(named).collect()
     }
 
     /// The Group of a Service.

@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use crate::Ending;
 use crate::args::{Connection, Output, StatusArgs};
 use crate::connect::now;
-use crate::output;
 use crate::wait::{self, Subject, Wait};
+use crate::{confirm, output};
 
 pub(crate) async fn run(connection: &Connection, args: StatusArgs) -> anyhow::Result<Ending> {
     let client = connection.client().await?;
@@ -29,18 +29,19 @@ pub(crate) async fn run(connection: &Connection, args: StatusArgs) -> anyhow::Re
     let instances: ObjectList<Instance> = list(&client, namespace).await?;
     let events: Vec<Event> = match namespace {
         Some(namespace) => {
-            Api::<Event>::namespaced(client, namespace)
+            Api::<Event>::namespaced(client.clone(), namespace)
                 .list(&ListParams::default())
                 .await?
                 .items
         }
         None => {
-            Api::<Event>::all(client)
+            Api::<Event>::all(client.clone())
                 .list(&ListParams::default())
                 .await?
                 .items
         }
     };
+    let held = confirm::headlines(&confirm::look(&client).await?);
     let mut overview = view::overview(
         &groups.items,
         &services.items,
@@ -61,6 +62,9 @@ pub(crate) async fn run(connection: &Connection, args: StatusArgs) -> anyhow::Re
         Some(Output::Name) => output::print(&view::names(&overview))?,
         Some(Output::Wide) => output::print(&view::render(&overview, true))?,
         None => output::print(&view::render(&overview, false))?,
+    }
+    if !held.is_empty() {
+        output::note(held.trim_end())?;
     }
     Ok(Ending::Done)
 }

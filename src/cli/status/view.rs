@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use clos_resources::conditions::ready;
+use clos_resources::conditions::{ready, without_last_lines};
 use clos_resources::names::LABEL_SERVICE;
 use clos_resources::service::ServiceState;
 use clos_resources::{Group, Instance, Service};
@@ -105,7 +105,7 @@ fn service_view(
     let ready = ready(&status.conditions);
     let trouble = ready
         .filter(|ready| ready.status != "True" || ready.reason == "Completed")
-        .map(|ready| ready.message.clone());
+        .map(|ready| without_last_lines(&ready.message).to_owned());
     let note = trouble
         .filter(|message| !message.is_empty())
         .or_else(|| news(&name, service.namespace().as_deref(), events, now));
@@ -167,10 +167,11 @@ fn news(
             && about.name.as_deref() == Some(service)
     };
     let at = |event: &Event| {
-        event
-            .last_timestamp
-            .as_ref()
+        let series = event.series.as_ref();
+        series
+            .and_then(|series| series.last_observed_time.as_ref())
             .map(|time| time.0)
+            .or_else(|| event.last_timestamp.as_ref().map(|time| time.0))
             .or_else(|| event.event_time.as_ref().map(|time| time.0))
     };
     let latest = events
@@ -297,7 +298,7 @@ mod tests {
         );
         let event = object(
             json!({"metadata": {"name": "e", "namespace": "default"}, "reason": "Repaired", "message": "started again in 512 ms (1 action)",
-            "involvedObject": {"kind": "Service", "namespace": "default", "name": "web"}, "related": {"kind": "Instance", "name": "web-0"}, "lastTimestamp": "2026-01-01T00:09:40Z"}),
+            "involvedObject": {"kind": "Service", "namespace": "default", "name": "web"}, "related": {"kind": "Instance", "name": "web-0"}, "eventTime": "2026-01-01T00:01:00.000000Z", "series": {"count": 2, "lastObservedTime": "2026-01-01T00:09:40.000000Z"}}),
         );
         (vec![group], services, vec![instance], vec![event])
     }

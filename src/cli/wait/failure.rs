@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use clos_engine::Engine;
 use clos_engine::logs::{LogLine, LogOptions};
+use clos_engine::{Engine, Error};
 use clos_resources::Instance;
 use futures::TryStreamExt;
 
@@ -44,6 +44,8 @@ pub(crate) async fn read(engine: Result<&dyn Engine, &str>, instance: Option<&In
         .await
     {
         Ok(lines) => Output::Lines(lines.into_iter().map(|line| line.text).collect()),
+        // It was replaced meanwhile.
+        Err(Error::NotFound(_)) => Output::NoContainer,
         Err(error) => Output::Unreadable(error.to_string()),
     }
 }
@@ -61,10 +63,7 @@ pub(crate) fn text(
         namespace => format!(" -n {namespace}"),
     };
     match (output, instance) {
-        (Output::Lines(lines), Some(instance)) if lines.is_empty() => {
-            let _ = writeln!(text, "{instance} has printed nothing.");
-        }
-        (Output::Lines(lines), Some(instance)) => {
+        (Output::Lines(lines), Some(instance)) if !lines.is_empty() => {
             let _ = writeln!(text, "The last lines of {instance}:");
             for line in lines {
                 let _ = writeln!(text, "  {line}");
@@ -78,6 +77,9 @@ pub(crate) fn text(
             );
         }
         (Output::NoContainer | Output::Lines(_) | Output::Unreadable(_), _) => {
+            if let (Output::Lines(_), Some(instance)) = (output, instance) {
+                let _ = writeln!(text, "{instance} has printed nothing.");
+            }
             let _ = match subject {
                 Subject::Service { name, .. } => {
                     writeln!(text, "More: kubectl describe csvc {name}{namespace}")
@@ -179,10 +181,23 @@ mod tests {
 
         worker: exited with 1
         worker-0 has printed nothing.
+        More: kubectl describe csvc worker
 
         group shop/all: db failed
         More: clos status all -n shop
         ");
+    }
+
+    #[tokio::test]
+    async fn a_container_that_is_gone_meanwhile_has_no_lines() {
+        let engine = clos_engine::fake::FakeEngine::builder().build();
+        let instance = super::super::progress::tests::instance(
+            clos_resources::conditions::Reason::ContainerFailed,
+            "",
+            1,
+        );
+        let output = read(Ok(&engine), Some(&instance)).await;
+        assert!(matches!(output, Output::NoContainer));
     }
 
     #[test]

@@ -14,11 +14,12 @@ use std::sync::Arc;
 
 use clos_engine::Engine;
 use clos_resources::duration::Duration;
+use clos_telemetry::Chain;
 use kube::Client;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::Ending;
-use crate::errors::sentence;
 use crate::live::{Live, Snapshot, is_final};
 use crate::output;
 use board::Board;
@@ -91,7 +92,8 @@ async fn follow(
 ) -> anyhow::Result<End> {
     let begin = Instant::now();
     let deadline = begin + timeout.get();
-    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    // From here on Ctrl-C ends the waiting and nothing else.
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut lost = false;
     loop {
         let mut look_again = None;
@@ -112,7 +114,7 @@ async fn follow(
                 Err(error) if is_final(&error) => return Err(error.into()),
                 Err(error) => {
                     if !lost {
-                        board.note(&format!("The server does not answer, trying again: {}", sentence(&error)))?;
+                        board.note(&format!("The server does not answer, trying again: {}", Chain(&error)))?;
                     }
                     lost = true;
                 }
@@ -122,7 +124,7 @@ async fn follow(
                     return Ok(End::Overdue);
                 }
             }
-            _ = &mut interrupt => return Ok(End::Interrupted),
+            _ = interrupt.recv() => return Ok(End::Interrupted),
         }
     }
 }

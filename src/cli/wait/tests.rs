@@ -13,6 +13,10 @@ use crate::tests::{container, server};
 
 const WEB: &str = "\
 apiVersion: clos.dev/v1alpha1
+kind: Group
+metadata: { name: shop }
+---
+apiVersion: clos.dev/v1alpha1
 kind: Service
 metadata: { name: web }
 spec: { group: shop, image: \"shop/web:1\" }

@@ -267,7 +267,15 @@ impl Collector {
         | Verdict::DropFinalizer { uid, .. }) = &verdict;
         let (uid, node) = (uid.clone(), self.graph.get(uid)?.clone());
         let api = self.kinds.all()[node.resource].within(&self.client, &node.namespace);
+        #[cfg(feature = "failpoints")]
+        let place = match &verdict {
+            Verdict::Delete { .. } => "collect object",
+            Verdict::SetOwners { .. } => "free dependent",
+            Verdict::DropFinalizer { .. } => "drop finalizer",
+        };
         Some(Box::pin(async move {
+            #[cfg(feature = "failpoints")]
+            clos_failpoints::before(place);
             let result = match verdict {
                 Verdict::Delete { foreground, .. } => {
                     let policy = if foreground {
@@ -298,6 +306,8 @@ impl Collector {
                     patch(&api, &uid, &node, json!({ "finalizers": finalizers })).await
                 }
             };
+            #[cfg(feature = "failpoints")]
+            clos_failpoints::after(place);
             match result {
                 Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
                 other => other,

@@ -1,15 +1,22 @@
-//! What the agent remembers of an Instance between passes: since when it is not as declared, and what was told about that. Losing it
-//! costs a repeated message, never correctness.
+//! What the agent remembers of an Instance between passes: since when it is not as declared, what was told about that, and
+//! what could not be written into its status. Losing it costs a repeated message or an early restart, never correctness.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use clos_plan::instance::Drift;
+use clos_resources::instance::InstanceStatus;
 use jiff::Timestamp;
+
+use super::heard::Heard;
 
 /// Memories by UID.
 #[derive(Debug, Default)]
-pub(crate) struct Memory(Mutex<BTreeMap<String, Remembered>>);
+pub(crate) struct Memory {
+    instances: Mutex<BTreeMap<String, Remembered>>,
+    /// What was seen last and heard since.
+    pub(crate) heard: Heard,
+}
 
 #[derive(Debug, Default)]
 struct Remembered {
@@ -19,6 +26,10 @@ struct Remembered {
     seen: Option<Timestamp>,
     /// The drift that was told.
     told: Vec<Drift>,
+    /// Since when the engine fails at showing it.
+    unseen: Option<Timestamp>,
+    /// The status that the API did not take. It counts the faults: without it, what crashes would be started again and again at once.
+    unwritten: Option<InstanceStatus>,
 }
 
 impl Memory {
@@ -53,21 +64,59 @@ impl Memory {
         })
     }
 
+    /// The engine failed at showing the Instance. Answers since when, from the second time in a row on.
+    pub(crate) fn unseen(&self, uid: &str, now: Timestamp) -> Option<Timestamp> {
+        self.with(uid, |remembered| {
+            let since = remembered.unseen;
+            remembered.unseen.get_or_insert(now);
+            since
+        })
+    }
+
+    /// The engine showed the Instance.
+    pub(crate) fn looked(&self, uid: &str) {
+        self.with(uid, |remembered| remembered.unseen = None);
+    }
+
     /// Everything is as declared (again).
     pub(crate) fn settled(&self, uid: &str) {
-        self.with(uid, |remembered| *remembered = Remembered::default());
+        self.with(uid, |remembered| {
+            let unwritten = remembered.unwritten.take();
+            *remembered = Remembered {
+                unwritten,
+                ..Remembered::default()
+            };
+        });
+    }
+
+    /// A status was written (`None`), or was not and stands for the one that the API has until one is.
+    pub(crate) fn concluded(&self, uid: &str, unwritten: Option<InstanceStatus>) {
+        self.with(uid, |remembered| remembered.unwritten = unwritten);
+    }
+
+    /// The status that could not be written, if the last one could not.
+    pub(crate) fn unwritten(&self, uid: &str) -> Option<InstanceStatus> {
+        let memories = self
+            .instances
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        memories.get(uid)?.unwritten.clone()
     }
 
     /// The Instance does not exist any more.
     pub(crate) fn forget(&self, uid: &str) {
-        self.0
+        self.heard.forget(uid);
+        self.instances
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(uid);
     }
 
     fn with<T>(&self, uid: &str, change: impl FnOnce(&mut Remembered) -> T) -> T {
-        let mut memories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memories = self
+            .instances
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         change(memories.entry(uid.to_owned()).or_default())
     }
 }
@@ -100,6 +149,30 @@ mod tests {
         );
         memory.settled("u");
         assert_eq!(memory.seen("u", &ended("killed"), at(4)).0, ended("killed"));
+    }
+
+    #[test]
+    fn a_status_that_could_not_be_written_is_kept_until_one_is() {
+        let memory = Memory::default();
+        let status = InstanceStatus {
+            restarts: 3,
+            ..InstanceStatus::default()
+        };
+        memory.concluded("u", Some(status.clone()));
+        memory.settled("u");
+        assert_eq!(memory.unwritten("u"), Some(status));
+        memory.concluded("u", None);
+        assert_eq!(memory.unwritten("u"), None);
+        assert_eq!(memory.unwritten("unknown"), None);
+    }
+
+    #[test]
+    fn what_the_engine_does_not_show_lasts_from_the_second_failure_on() {
+        let memory = Memory::default();
+        let answers = [1, 2, 3].map(|second| memory.unseen("u", at(second)));
+        assert_eq!(answers, [None, Some(at(1)), Some(at(1))]);
+        memory.looked("u");
+        assert_eq!(memory.unseen("u", at(4)), None);
     }
 
     #[test]

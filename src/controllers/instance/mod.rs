@@ -1,23 +1,27 @@
 //! The agent: makes one engine's containers what the Instances of its host declare. Six steps, each a function whose signature shows
 //! whether it touches the world. Deciding is `clos-plan`'s, waking is `wake`'s and `sync`'s; what is read is in [`read`], how plans are carried out in [`carry_out`], what is told in
-//! [`tell`], what is remembered between passes in [`memory`].
+//! [`tell`], how it is looked at in [`look`], what was seen a moment ago in [`heard`], what a container said last in [`last_lines`], what is remembered between passes in [`memory`], what waits after a start in [`early`], what cannot
+//! be looked at in [`unseen`], what secrets are kept out of in [`mask`].
 
 mod carry_out;
+mod early;
+mod heard;
+mod last_lines;
+mod look;
+mod mask;
 pub(crate) mod memory;
 mod read;
 mod tell;
+mod unseen;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clos_audit::{JournalError, Redactor};
-use clos_engine::engine::Scope;
-use clos_plan::desired::{
-    Desired, Unresolved, container_name, desired, network_name, volume_names,
-};
+use clos_plan::desired::{Desired, Unresolved, desired};
 use clos_plan::instance::{InstanceInput, InstancePlan, plan};
 use clos_plan::observed::EngineView;
-use clos_plan::status::{FailureKind, Outcome, instance_status, was_overtaken};
+use clos_plan::status::{FailureKind, Outcome, instance_status, unheard, was_overtaken};
 use clos_resources::instance::InstanceStatus;
 use clos_resources::{Instance, names};
 use clos_telemetry::Metrics;
@@ -26,18 +30,18 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
+use tokio::sync::watch;
 
 use crate::cache::{Cache, place};
 use crate::events::Events;
 use crate::execute::{Executed, Executor};
-use crate::gate::EngineState;
 use crate::index::Index;
-use crate::retry::{AFTER_CONFLICT, Retries};
+use crate::retry::Retries;
 use crate::status::{FIELD_MANAGER, StatusError, write_status};
 use crate::trail::{Act, Trail};
 pub(crate) use tell::teller;
 
-use carry_out::Carried;
+use carry_out::{Carried, has_started, is_unchanged};
 use memory::Memory;
 use read::Read;
 
@@ -61,6 +65,8 @@ pub(crate) struct Agent {
     pub(crate) metrics: Metrics,
     /// Is told every secret before it is used.
     pub(crate) redactor: Redactor,
+    /// Whether what is declared is known since the start.
+    pub(crate) declared: watch::Receiver<bool>,
     /// Pauses after failures.
     pub(crate) retries: Retries,
     /// The name of the Host whose Instances are ours.
@@ -116,35 +122,43 @@ pub(crate) async fn reconcile(named: Arc<Instance>, agent: Arc<Agent>) -> Result
         return Ok(agent.forget(&named)); // 1. read
     };
     let desired = desired(&read.instance, &read.values, &agent.installation); // 2. desired
-    let view = agent.observe(&read.instance).await?; // 3. observe
-    let (platform, now) = (agent.executor.gate.platform(), (agent.clock)());
-    let input = agent.input(&read, &desired, &view, &platform, now);
-    let planned = plan(&input); // 4. plan
-    let executed = agent.execute(&read.instance, &planned).await; // 5. execute
+    let platform = agent.executor.gate.platform();
+    let think =
+        |view: &EngineView| plan(&agent.input(&read, &desired, view, &platform, (agent.clock)()));
+    let (view, planned) = match agent.see(&read.instance, think).await {
+        Ok(seen) => seen,
+        Err(error) => return Err(agent.unseen(&read, &desired, error).await?),
+    }; // 3. observe, 4. plan
+    let input = agent.input(&read, &desired, &view, &platform, (agent.clock)());
+    if agent.is_early(&planned) {
+        return agent.look_again_later(&read.instance, &view).await;
+    }
+    let executed = agent.execute(&read, &planned).await; // 5. execute
     agent.conclude(&input, &planned, executed, started).await // 6. status
 }
 
 /// When a failed pass is tried again.
 pub(crate) fn error_policy(instance: &Instance, error: &Error, agent: &Agent) -> Action {
-    let pause = agent.retries.failed(place(instance));
-    match error {
+    let name = place(instance);
+    let pause = match error {
         Error::Release {
             source: kube::Error::Api(status),
             ..
-        } if status.is_conflict() => Action::requeue(AFTER_CONFLICT),
+        } if status.is_conflict() => agent.retries.conflicted(name),
         Error::Read { .. }
         | Error::Observe { .. }
         | Error::Status(_)
         | Error::Release { .. }
-        | Error::Journal(_) => Action::requeue(pause),
-    }
+        | Error::Journal(_) => agent.retries.unfinished(name),
+    };
+    Action::requeue(pause)
 }
 
 impl Agent {
     fn input<'a>(
         &'a self,
         read: &'a Read,
-        desired: &'a Result<Desired, Unresolved>,
+        desired: &'a Result<Desired<'a>, Unresolved>,
         view: &'a EngineView,
         platform: &'a clos_resources::host::EngineInfo,
         now: Timestamp,
@@ -161,38 +175,6 @@ impl Agent {
         }
     }
 
-    /// What the engine shows of one Instance. While the engine is unknown, that is all there is to see.
-    async fn observe(&self, instance: &Instance) -> Result<EngineView, Error> {
-        let gate = &self.executor.gate;
-        let unknown = |state| match state {
-            EngineState::Unknown { since, reason } => Some(EngineView::Unknown { since, reason }),
-            EngineState::Known(_) => None,
-        };
-        if let Some(view) = unknown(gate.state()) {
-            return Ok(view);
-        }
-        let scope = Scope {
-            instance_uid: instance.uid().unwrap_or_default(),
-            container_name: container_name(instance),
-            network_name: network_name(instance),
-            volumes: volume_names(instance),
-            image: instance.spec.container.image.clone(),
-        };
-        match self.executor.engine.observe(&scope).await {
-            // The look may have begun before a doubt came up.
-            Ok(observed) => Ok(unknown(gate.state()).unwrap_or(EngineView::Known(observed))),
-            Err(error) if error.leaves_unknown() => {
-                let (since, reason) = ((self.clock)(), error.to_string());
-                gate.doubt(since, &reason);
-                Ok(unknown(gate.state()).unwrap_or(EngineView::Unknown { since, reason }))
-            }
-            Err(source) => Err(Error::Observe {
-                container: scope.container_name,
-                source,
-            }),
-        }
-    }
-
     /// Writes what became of the Instance, tells whoever listens, and says when to look again.
     async fn conclude(
         &self,
@@ -201,36 +183,59 @@ impl Agent {
         carried: Carried,
         started: Instant,
     ) -> Result<Action, Error> {
-        let Carried { executed, written } = carried;
+        let Carried {
+            executed,
+            written,
+            runs,
+        } = carried;
         let instance = input.instance;
         let acted = !executed.done.is_empty() || executed.outcome != Outcome::AllDone;
-        let after = if acted {
-            self.observe(instance).await?
+        let act = |repairs| Act::of(&planned.plan, &executed, repairs);
+        let uid = instance.uid().unwrap_or_default();
+        if acted {
+            // What was seen before is what was.
+            self.memory.heard.something(&uid);
+        }
+        if has_started(planned, &executed) {
+            let crashes = planned.backoff.as_ref();
+            let crashes = crashes.is_some_and(|backoff| backoff.faults > 1);
+            self.await_news(&uid, runs, crashes).await;
+        }
+        let mut after = if acted && !is_unchanged(planned, &executed) {
+            match self.observe(instance).await {
+                Ok(after) => after,
+                Err(error) => {
+                    self.trail.pass(instance, act(None), started).await?;
+                    return Err(error);
+                }
+            }
         } else {
             input.view.clone()
         };
         if planned.gone {
             return self.release(instance, started).await;
         }
+        let began = input.now;
         let input = InstanceInput {
             now: (self.clock)(),
             ..*input
         };
-        let mut status = instance_status(&input, planned, &executed.outcome, &after);
-        for condition in &mut status.conditions {
-            // The engine's words may quote what it was asked, environment included.
-            condition.message = self.redactor.mask(&condition.message).into_owned();
+        let (outcome, made) = (&executed.outcome, executed.made.as_deref());
+        if acted && let Some(ended) = unheard(&input, planned, outcome, made, &after) {
+            self.listen(&mut after, &ended).await;
         }
-        self.write(instance, written.as_ref(), &status).await?;
+        let mut status = instance_status(&input, planned, outcome, made, &after);
+        self.mask(&mut status);
+        let wrote = self.write(instance, written.as_ref(), &status).await;
+        self.memory
+            .concluded(&uid, wrote.is_err().then(|| status.clone()));
         let overtaken = was_overtaken(planned, &executed.outcome, &after);
-        let repairs = self.tell(&input, planned, &executed, overtaken).await;
-        self.trail
-            .pass(
-                instance,
-                Act::of(&planned.plan, &executed, repairs),
-                started,
-            )
-            .await?;
+        let repairs = self
+            .tell(&input, planned, &executed, overtaken, began)
+            .await;
+        // What was done was done, also when the status could not be written.
+        self.trail.pass(instance, act(repairs), started).await?;
+        wrote?;
         if overtaken {
             return Ok(Action::requeue(Duration::ZERO));
         }
@@ -275,8 +280,7 @@ impl Agent {
         match &executed.outcome {
             Outcome::AllDone => self.retries.succeeded(&name),
             Outcome::Failed { failure, .. } if failure.kind == FailureKind::ApiConflict => {
-                self.retries.failed(name);
-                return Action::requeue(AFTER_CONFLICT);
+                return Action::requeue(self.retries.conflicted(name));
             }
             // The engine is listed again, and then everybody looks.
             Outcome::Failed { .. } if executed.interrupted => return Action::await_change(),
@@ -318,15 +322,19 @@ impl Agent {
                 field_manager: Some(FIELD_MANAGER.to_owned()),
                 ..PatchParams::default()
             };
-            match self
+            #[cfg(feature = "failpoints")]
+            clos_failpoints::before("release instance");
+            let released = self
                 .instances(instance)
                 .patch(
                     &name,
                     &params,
                     &Patch::Merge(&json!({ "metadata": metadata })),
                 )
-                .await
-            {
+                .await;
+            #[cfg(feature = "failpoints")]
+            clos_failpoints::after("release instance");
+            match released {
                 Ok(_) => {}
                 Err(kube::Error::Api(status)) if status.is_not_found() => {}
                 Err(source) => return Err(Error::Release { name, source }),

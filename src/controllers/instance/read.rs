@@ -1,13 +1,14 @@
 //! Step 1 of the agent: the Instance and everything it refers to. The Instance itself, Secrets and `ConfigMaps` are read from the API,
 //! because acting on yesterday's would be wrong and keeping secrets in memory is not needed; the rest comes from the cache.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use clos_plan::desired::{Values, references};
 use clos_plan::instance::DependencyState;
 use clos_plan::order::dependency_state;
-use clos_plan::values::{config_map_data, secret_data};
+use clos_plan::values::{config_map_data, secret_data, version};
+use clos_resources::instance::{InstanceStatus, ValueKind};
 use clos_resources::{Instance, Port, Service};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::ListParams;
@@ -19,7 +20,10 @@ use crate::index::{Interest, port_names};
 
 /// An Instance and everything it refers to.
 pub(super) struct Read {
+    /// With the status of the last pass, even if it could not be written.
     pub(super) instance: Instance,
+    /// The status that the API has.
+    pub(super) written: Option<InstanceStatus>,
     pub(super) values: Values,
     pub(super) ports: Vec<Port>,
     pub(super) dependencies: Vec<DependencyState>,
@@ -33,11 +37,16 @@ impl Agent {
             what: format!("instance {name}"),
             source,
         };
-        let Some(instance) = self.instances(named).get_opt(&name).await.map_err(failed)? else {
+        let Some(mut instance) = self.instances(named).get_opt(&name).await.map_err(failed)? else {
             return Ok(None);
         };
         if instance.spec.host != self.host {
             return Ok(None);
+        }
+        let written = instance.status.clone();
+        let uid = instance.uid().unwrap_or_default();
+        if let Some(unwritten) = self.memory.unwritten(&uid) {
+            instance.status = Some(unwritten);
         }
         let values = self.values(&instance).await?;
         let ports = match instance.metadata.deletion_timestamp {
@@ -47,6 +56,7 @@ impl Agent {
         let dependencies = self.dependencies(&instance);
         Ok(Some(Read {
             instance,
+            written,
             values,
             ports,
             dependencies,
@@ -85,8 +95,9 @@ impl Agent {
 
     async fn values(&self, instance: &Instance) -> Result<Values, Error> {
         let namespace = instance.namespace().unwrap_or_default();
-        let references = references(&instance.spec);
+        let references = references(&instance.spec.container);
         let mut values = Values::default();
+        let mut versions = BTreeSet::new();
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &namespace);
         for name in references.secrets {
             let failed = |source| Error::Read {
@@ -94,6 +105,11 @@ impl Agent {
                 source,
             };
             let found = secrets.get_opt(&name).await.map_err(failed)?;
+            versions.extend(
+                found
+                    .iter()
+                    .map(|found| version(ValueKind::Secret, &found.metadata)),
+            );
             let found = found.map(secret_data);
             self.redactor.remember(
                 &format!("Secret {namespace}/{name}"),
@@ -108,8 +124,14 @@ impl Agent {
                 source,
             };
             let found = config_maps.get_opt(&name).await.map_err(failed)?;
+            versions.extend(
+                found
+                    .iter()
+                    .map(|found| version(ValueKind::ConfigMap, &found.metadata)),
+            );
             values.config_maps.insert(name, found.map(config_map_data));
         }
+        values.versions = Some(versions);
         Ok(values)
     }
 

@@ -15,7 +15,7 @@ use crate::events::News;
 use crate::execute::Executed;
 
 impl Agent {
-    /// Tells what happened in a pass. `overtaken` says that somebody else removed the container meanwhile: that is told when it is
+    /// Tells what happened in a pass that planned at `began`. `overtaken` says that somebody else removed the container meanwhile: that is told when it is
     /// repaired. Answers the drift that was repaired or tried to, in words, for the audit.
     pub(super) async fn tell(
         &self,
@@ -23,6 +23,7 @@ impl Agent {
         planned: &InstancePlan,
         executed: &Executed,
         overtaken: bool,
+        began: Timestamp,
     ) -> Option<String> {
         let uid = input.instance.uid().unwrap_or_default();
         let mut news = Vec::new();
@@ -35,7 +36,7 @@ impl Agent {
             }
             news.extend(progress(planned, executed));
         } else {
-            let (new, since) = self.memory.seen(&uid, &planned.drift, input.now);
+            let (new, since) = self.memory.seen(&uid, &planned.drift, began);
             for drift in &new {
                 self.metrics.drift_found(drift.kind.as_str());
                 news.push(News {
@@ -181,6 +182,7 @@ fn failed(failure: &Failure) -> Option<News> {
         FailureKind::ImagePull { .. } | FailureKind::ImageArch => "Pull",
         FailureKind::PortTaken => "Port",
         FailureKind::NameTaken => "Name",
+        FailureKind::NoAddresses => "Network",
         FailureKind::Refused | FailureKind::Failed => "Engine",
         FailureKind::Api => "Api",
         // The engine's absence is the Host's news, a lost race is nobody's.

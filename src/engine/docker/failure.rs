@@ -1,6 +1,7 @@
 //! From what the client and the engine say went wrong to [`Error`]. Which status means which depends on the call and is all here.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use bollard::errors::Error as ClientError;
@@ -81,7 +82,11 @@ fn answer(status: u16, message: &str) -> Error {
     match status {
         404 => Error::NotFound(words),
         409 if words.contains("is already in use by container") => Error::NameTaken(words),
-        _ if port_taken(&words) => Error::PortTaken(words),
+        _ if port_taken(&words) => Error::PortTaken {
+            port: host_port(&words),
+            message: words,
+        },
+        _ if no_addresses(&words) => Error::NoAddresses,
         400..=499 => Error::Refused(words),
         _ => Error::Failed(words),
     }
@@ -92,11 +97,41 @@ fn port_taken(words: &str) -> bool {
     words.contains("port is already allocated") || words.contains("address already in use")
 }
 
+/// Engines before 28 say the first, with what the network's driver adds; later ones the second.
+fn no_addresses(words: &str) -> bool {
+    words.contains("non-overlapping IPv4 address pool")
+        || words.contains("all predefined address pools have been fully subnetted")
+}
+
+/// The first port behind an address in the engine's words. Newer engines name the container's own address and port after the host's:
+/// `failed to bind host port for 127.0.0.1:8080:172.18.0.2:80/tcp: address already in use`.
+fn host_port(words: &str) -> Option<u16> {
+    words
+        .split_whitespace()
+        .filter_map(|word| {
+            let word = word.trim_end_matches(':');
+            let behind = match (word.strip_prefix('['), word.split_once(':')) {
+                (Some(bracketed), _) => bracketed.split_once("]:")?.1,
+                (None, Some((address, rest))) if address.parse::<Ipv4Addr>().is_ok() => rest,
+                // Older engines write IPv6 addresses without brackets.
+                (None, _) => {
+                    let (address, rest) = word.rsplit_once(':')?;
+                    address.parse::<IpAddr>().ok()?;
+                    rest
+                }
+            };
+            let digits = behind.split(|letter: char| !letter.is_ascii_digit());
+            digits.into_iter().next()?.parse().ok()
+        })
+        .find(|port| *port > 0)
+}
+
 /// What the registry's words mean.
 pub(super) fn pull(error: Error) -> Error {
-    const FOR_GOOD: [&str; 8] = [
+    const FOR_GOOD: [&str; 9] = [
         "denied",
         "unauthorized",
+        "no basic auth credentials",
         "manifest unknown",
         "not found",
         "does not exist",
@@ -114,8 +149,10 @@ pub(super) fn pull(error: Error) -> Error {
         | Error::Deadline { .. }
         | Error::Interrupted { .. }
         | Error::TooOld { .. }
+        | Error::TooNew { .. }
         | Error::NameTaken(_)
-        | Error::PortTaken(_)
+        | Error::PortTaken { .. }
+        | Error::NoAddresses
         | Error::Pull { .. }) => other,
     }
 }
@@ -152,15 +189,45 @@ mod tests {
     }
 
     #[test]
-    fn a_taken_port_is_known_by_both_texts_of_every_version() {
+    fn a_taken_port_is_known_and_named_by_the_texts_of_every_version() {
         let texts = [
             "driver failed programming external connectivity on endpoint web (0f): Bind for 127.0.0.1:8080 failed: port is already allocated",
             "driver failed programming external connectivity on endpoint web (0f): Error starting userland proxy: listen tcp4 127.0.0.1:8080: bind: address already in use",
+            "driver failed programming external connectivity on endpoint web (0f): Error starting userland proxy: listen tcp6 [::1]:8080: bind: address already in use",
+            "driver failed programming external connectivity on endpoint web (0f): Bind for :::8080 failed: port is already allocated",
             "failed to set up container networking: driver failed programming external connectivity on endpoint web (0f): failed to bind host port 127.0.0.1:8080/tcp: address already in use",
+            "failed to set up container networking: driver failed programming external connectivity on endpoint web (0f): failed to bind host port for 127.0.0.1:8080:172.19.0.3:80/tcp: address already in use",
+            "failed to set up container networking: driver failed programming external connectivity on endpoint web (0f): failed to bind host port for [::1]:8080:[fd00::2]:80/tcp: address already in use",
         ];
         for text in texts {
-            assert_eq!(said(500, text), Error::PortTaken(text.to_owned()));
+            let taken = Error::PortTaken {
+                message: text.to_owned(),
+                port: Some(8080),
+            };
+            assert_eq!(said(500, text), taken);
         }
+        let vague = "port is already allocated: ask 1.2.3.4:x";
+        assert!(matches!(
+            said(500, vague),
+            Error::PortTaken { port: None, .. }
+        ));
+    }
+
+    #[test]
+    fn an_engine_without_addresses_for_a_network_says_what_to_do_in_the_place_of_the_texts_of_every_version()
+     {
+        let texts = [
+            "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network",
+            "failed to create network clos_default_shop: Error response from daemon: could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network",
+            "all predefined address pools have been fully subnetted",
+        ];
+        for status in [400, 403, 500] {
+            for text in texts {
+                assert_eq!(said(status, text), Error::NoAddresses);
+            }
+        }
+        let words = Error::NoAddresses.to_string();
+        assert!(words.contains("default-address-pools"), "{words}");
     }
 
     #[test]
@@ -198,6 +265,9 @@ mod tests {
         ));
         assert!(!transient(
             "manifest for web:9 not found: manifest unknown: manifest unknown"
+        ));
+        assert!(!transient(
+            "Head \"http://127.0.0.1:5000/v2/web/manifests/1\": no basic auth credentials"
         ));
         assert!(!transient(
             "no matching manifest for linux/amd64 in the manifest list entries"

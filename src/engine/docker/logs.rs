@@ -38,7 +38,7 @@ async fn start(
 ) -> Result<BoxStream<'static, Result<LogLine, Error>>, Error> {
     let call = Call::new(format!("read the output of container {container}"));
     // Following may bring nothing for hours: whether the engine answers is asked by another call, which has a deadline.
-    if engine.inspect(container).await?.is_none() {
+    if options.follow && engine.inspect(container).await?.is_none() {
         return Err(Error::NotFound(format!("No such container: {container}")));
     }
     let query = LogsOptions {
@@ -56,7 +56,8 @@ async fn start(
             .tail
             .map_or_else(|| "all".to_owned(), |lines| lines.to_string()),
     };
-    let frames = engine.client(&call)?.logs(container, Some(query)).boxed();
+    let client = engine.client(&call).await?;
+    let frames = client.logs(container, Some(query)).boxed();
     let address = engine.address.clone();
     let silence = if options.follow {
         Duration::MAX

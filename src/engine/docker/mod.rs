@@ -2,9 +2,11 @@
 //! decided.
 //!
 //! In reading order: [`DockerEngine`]; `spec` is what the engine is sent, `inspect` what it shows, `failure` what its errors mean, all pure;
-//! `info`, `observe` and `execute` are the calls; `pull`, `events` and `logs` are its streams; `volumes` removes one when a person asks;
-//! `listeners` finds the process of the host that holds a port.
+//! `version` is the version of its API that is spoken; `info`, `observe` and `execute` are the calls; `pull`, `events` and `logs` are its
+//! streams; `ends` is what the events add to what it shows; `volumes` removes one when a person asks; `listeners` finds the process of the
+//! host that holds a port.
 
+mod ends;
 mod events;
 mod execute;
 mod failure;
@@ -14,11 +16,13 @@ mod listeners;
 mod logs;
 mod observe;
 mod pull;
+mod reference;
 mod spec;
 #[cfg(test)]
 mod stub;
 #[cfg(test)]
 mod tests;
+mod version;
 mod volumes;
 
 use std::future::Future;
@@ -34,8 +38,11 @@ use tokio::sync::Mutex;
 
 pub use self::volumes::VolumeRemoval;
 
+use self::ends::Ends;
 use self::events::Pace;
 use self::failure::Call;
+use self::pull::Pulls;
+use self::version::ApiVersion;
 use crate::engine::{Done, Engine, Info, Listed, Progress, Scope};
 use crate::error::Error;
 use crate::events::EngineEvent;
@@ -48,6 +55,10 @@ pub struct DockerEngine {
     address: String,
     /// Held while a network is made: older engines make several of one name without a word.
     making_network: Arc<Mutex<()>>,
+    /// The version of the API that both sides know, once it was asked for.
+    spoken: Arc<std::sync::Mutex<Option<ApiVersion>>>,
+    ends: Arc<Ends>,
+    pulls: Pulls,
 }
 
 impl DockerEngine {
@@ -58,6 +69,9 @@ impl DockerEngine {
             Some(path) if path.starts_with('/') => Ok(Self {
                 address: address.to_owned(),
                 making_network: Arc::default(),
+                spoken: Arc::default(),
+                ends: Arc::default(),
+                pulls: Pulls::default(),
             }),
             Some(_) => Err(Error::Refused(format!(
                 "{address:?} is no address of a container engine: the socket's path must be absolute, as in unix:///var/run/docker.sock"
@@ -68,8 +82,9 @@ impl DockerEngine {
         }
     }
 
-    /// A client for one call. It keeps no connection anyway, and a socket that does not exist yet is no reason to fail for good.
-    fn client(&self, call: &Call) -> Result<Docker, Error> {
+    /// A client for one call, in the engine's own version. It keeps no connection anyway, and a socket that does not exist yet is no reason
+    /// to fail for good.
+    fn connect_once(&self, call: &Call) -> Result<Docker, Error> {
         /// The client's own timeout must never end a call: each has a deadline here.
         const NO_TIMEOUT: u64 = 365 * 24 * 3600;
         Docker::connect_with_unix(&self.address, NO_TIMEOUT, bollard::API_DEFAULT_VERSION)
@@ -81,11 +96,22 @@ impl DockerEngine {
     where
         F: Future<Output = Result<T, ClientError>> + Send,
     {
-        let client = self.client(&call)?;
-        match tokio::time::timeout(call.deadline, ask(client)).await {
+        let asked = async {
+            let client = self.client(&call).await?;
+            ask(client)
+                .await
+                .map_err(|error| call.failed(&self.address, &error))
+        };
+        match tokio::time::timeout(call.deadline, asked).await {
             Err(_) => Err(call.late()),
-            Ok(Err(error)) => Err(call.failed(&self.address, &error)),
-            Ok(Ok(value)) => Ok(value),
+            Ok(Err(Error::Refused(words))) if version::is_refused(&words) => {
+                self.forget_version();
+                Err(Error::Interrupted {
+                    call: call.words,
+                    reason: words,
+                })
+            }
+            Ok(answer) => answer,
         }
     }
 }

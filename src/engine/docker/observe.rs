@@ -5,12 +5,12 @@ use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{
     InspectContainerOptions, ListContainersOptions, ListNetworksOptions,
 };
-use clos_plan::observed::{Image, Network, Observed, Volume};
+use clos_plan::observed::{Container, Image, Network, Observed, Volume};
 use clos_resources::names;
 use futures::future;
 
 use super::failure::Call;
-use super::{DockerEngine, found, inspect, listeners};
+use super::{DockerEngine, found, inspect, listeners, reference};
 use crate::engine::{Listed, Scope};
 use crate::error::Error;
 
@@ -22,7 +22,7 @@ impl DockerEngine {
             self.ids_of_instance(&scope.instance_uid),
             self.networks_named(&scope.network_name),
             volumes,
-            self.image(&scope.image),
+            self.image(scope.image.as_deref()),
         )
         .await?;
         // The engine takes the beginning of an id for a name, too.
@@ -35,13 +35,21 @@ impl DockerEngine {
                 .is_none_or(|container| container.id != **id)
         });
         let others = future::try_join_all(others.map(|id| self.inspect(id))).await?;
-        let containers = others
+        let mut containers: Vec<Container> = others
             .into_iter()
             .flatten()
             .map(inspect::container)
-            .chain(by_name);
+            .chain(by_name)
+            .collect();
+        future::join_all(
+            containers
+                .iter_mut()
+                .map(|container| self.ends.settle(container)),
+        )
+        .await;
         Ok(Observed {
             containers: containers
+                .into_iter()
                 .map(|container| (container.id.clone(), container))
                 .collect(),
             networks,
@@ -51,6 +59,7 @@ impl DockerEngine {
                 .map(|volume| (volume.name.clone(), volume))
                 .collect(),
             image,
+            ..Observed::default()
         })
     }
 
@@ -124,7 +133,6 @@ impl DockerEngine {
         // The engine's filter finds parts of names, too.
         let mut networks = self.networks_where(("name", name.to_owned())).await?;
         networks.retain(|network| network.name == name);
-        networks.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(networks)
     }
 
@@ -137,13 +145,21 @@ impl DockerEngine {
         Ok(found(asked.await)?.map(inspect::volume))
     }
 
-    async fn image(&self, name: &str) -> Result<Option<Image>, Error> {
+    async fn image(&self, name: Option<&str>) -> Result<Option<Image>, Error> {
+        // The client puts the name into the request as it is: what is no name must not become another request.
+        let Some(name) = name.filter(|name| reference::is_plain(name)) else {
+            return Ok(None);
+        };
         let call = Call::new(format!("inspect image {name}"));
         let asked = self.ask(
             call,
             |client| async move { client.inspect_image(name).await },
         );
-        Ok(found(asked.await)?.map(inspect::image))
+        match found(asked.await) {
+            // A name that the engine does not take is one of no image; pulling it says what is wrong with it.
+            Err(Error::Refused(_)) => Ok(None),
+            other => Ok(other?.map(inspect::image)),
+        }
     }
 
     async fn ids_of_instance(&self, uid: &str) -> Result<Vec<String>, Error> {
@@ -173,7 +189,7 @@ impl DockerEngine {
                 client.list_networks(Some(options)).await
             })
             .await?;
-        Ok(listed.into_iter().map(inspect::network).collect())
+        Ok(inspect::networks(listed))
     }
 }
 

@@ -34,18 +34,49 @@ pub(super) struct Stub {
 }
 
 impl Stub {
-    /// Answers every request by its method and path, as `GET /version`.
+    /// Answers every request by its method and path, as `GET /info`. Which versions it speaks it says itself, unless it says nothing.
     pub(super) fn start(answer: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
+        Self::speaking("1.24", "1.51", answer)
+    }
+
+    /// The same, and refuses requests in versions that are not within these two.
+    pub(super) fn speaking(
+        oldest: &'static str,
+        newest: &'static str,
+        answer: impl Fn(&str) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("engine.sock");
         let listener = UnixListener::bind(&path).unwrap();
-        let answer = Arc::new(answer);
+        let answer = Arc::new(move |version: Option<&str>, request: &str| {
+            let minor = |version: &str| version.split_once('.').unwrap().1.parse::<u32>().unwrap();
+            let refuse = |words: String| Reply::Body(400, format!(r#"{{"message":"{words}"}}"#));
+            match (version, request) {
+                (Some(version), _) if minor(version) > minor(newest) => refuse(format!(
+                    "client version {version} is too new. Maximum supported API version is {newest}"
+                )),
+                (Some(version), _) if minor(version) < minor(oldest) => refuse(format!(
+                    "client version {version} is too old. Minimum supported API version is {oldest}, please upgrade your client to a newer version"
+                )),
+                (None, "GET /version") if !matches!(answer(request), Reply::Nothing) => {
+                    Reply::Body(
+                        200,
+                        format!(
+                            r#"{{"ApiVersion":"{newest}","MinAPIVersion":"{oldest}","Version":"0.0.1","Arch":"amd64","Os":"linux"}}"#
+                        ),
+                    )
+                }
+                _ => answer(request),
+            }
+        });
         let mut serving = JoinSet::new();
         serving.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let answer = Arc::clone(&answer);
-                connections.spawn(async move { serve(stream, |request| answer(request)).await });
+                connections.spawn(async move {
+                    serve(stream, |version, request| answer(version, request)).await;
+                });
             }
         });
         Self {
@@ -72,7 +103,7 @@ pub(super) fn lively(request: &str) -> Reply {
     }
 }
 
-async fn serve(mut stream: UnixStream, answer: impl Fn(&str) -> Reply) {
+async fn serve(mut stream: UnixStream, answer: impl Fn(Option<&str>, &str) -> Reply) {
     let mut request = Vec::new();
     while !request.windows(4).any(|end| end == b"\r\n\r\n") {
         let mut part = [0; 4096];
@@ -83,12 +114,17 @@ async fn serve(mut stream: UnixStream, answer: impl Fn(&str) -> Reply) {
     }
     let text = String::from_utf8_lossy(&request);
     let mut words = text.split([' ', '?']);
-    let line = format!(
-        "{} {}",
-        words.next().unwrap_or_default(),
-        words.next().unwrap_or_default()
-    );
-    let (head, body, ends) = match answer(&line) {
+    let (method, path) = (words.next().unwrap(), words.next().unwrap());
+    // As in /v1.51/info.
+    let (version, path) = match path
+        .strip_prefix("/v1.")
+        .and_then(|rest| rest.split_once('/'))
+    {
+        Some((minor, rest)) => (Some(format!("1.{minor}")), format!("/{rest}")),
+        None => (None, path.to_owned()),
+    };
+    let reply = answer(version.as_deref(), &format!("{method} {path}"));
+    let (head, body, ends) = match reply {
         Reply::Body(status, body) => (
             format!("{status} So\r\nContent-Length: {}", body.len()),
             body,

@@ -1,13 +1,15 @@
 //! Calls against a socket that answers what no real engine does on demand.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clos_plan::action::Target;
 use clos_plan::container::{NetworkOptions, VolumeOptions};
 use clos_resources::names;
+use tokio::sync::Notify;
 
-use super::info::speaks;
 use super::stub::{Reply, Stub, lively};
 use super::*;
 
@@ -80,7 +82,7 @@ async fn a_hung_engine_fails_every_call_by_its_deadline() {
         container_name: "web".to_owned(),
         network_name: "net".to_owned(),
         volumes: Vec::new(),
-        image: "web:1".to_owned(),
+        image: Some("web:1".to_owned()),
     };
     assert_eq!(engine.info().await, Err(late("version", 30)));
     assert_eq!(engine.list().await, Err(late("list containers", 30)));
@@ -103,22 +105,6 @@ async fn a_hung_engine_fails_every_call_by_its_deadline() {
         engine.execute(&pull, &nothing).await,
         Err(late("pull image web:1", 60))
     );
-}
-
-#[tokio::test]
-async fn an_engine_that_is_too_old_says_what_it_speaks() {
-    let stub = Stub::start(|_| {
-        Reply::Body(
-            200,
-            r#"{"ApiVersion":"1.40","Version":"19.03.15"}"#.to_owned(),
-        )
-    });
-    insta::assert_snapshot!(
-        stub.engine().info().await.unwrap_err(),
-        @"the container engine speaks API 1.40, clos needs 1.41 or newer; upgrade the engine"
-    );
-    assert!(speaks("1.41") && speaks("1.51") && speaks("2.0"));
-    assert!(!speaks("1.9") && !speaks("") && !speaks("one.two"));
 }
 
 #[tokio::test]
@@ -248,6 +234,50 @@ async fn the_registrys_own_words_come_through_a_pull() {
 }
 
 #[tokio::test]
+async fn one_pull_is_shared_by_all_who_want_the_image_and_survives_the_first_of_them() {
+    let (asked, release) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    let count = Arc::clone(&asked);
+    let stub = Stub::start(move |request| match request {
+        "POST /images/create" => {
+            count.fetch_add(1, Ordering::SeqCst);
+            let told =
+                r#"{"status":"Downloading","id":"a","progressDetail":{"current":5,"total":10}}"#;
+            Reply::Stream {
+                start: format!("{told}\r\n"),
+                ends: false,
+            }
+        }
+        other => lively(other),
+    });
+    let engine = stub.engine();
+    let pull = EngineAction::PullImage {
+        image: "web:1".to_owned(),
+    };
+    let told = |_: Progress| release.notify_one();
+    let first = engine.execute(&pull, &told);
+    tokio::select! {
+        ended = first => panic!("{ended:?}"),
+        () = release.notified() => {}
+    }
+    // The first gives up before the others came: that pull is over. Two at a time share the next, of whom one gives up.
+    let second = engine.execute(&pull, &told);
+    let third = engine.execute(&pull, &nothing);
+    tokio::pin!(third);
+    tokio::select! {
+        ended = second => panic!("{ended:?}"),
+        ended = &mut third => panic!("{ended:?}"),
+        () = release.notified() => {}
+    }
+    let last = engine.execute(&pull, &told);
+    tokio::select! {
+        ended = third => panic!("{ended:?}"),
+        ended = last => panic!("{ended:?}"),
+        () = release.notified() => {}
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
 async fn an_action_on_a_container_that_was_not_made_yet_asks_the_engine_nothing() {
     let action = EngineAction::StartContainer {
         container: Target::MadeBy {
@@ -272,9 +302,40 @@ async fn an_instance_of_which_there_is_nothing_is_seen_as_nothing() {
         container_name: "web".to_owned(),
         network_name: "net".to_owned(),
         volumes: vec!["db".to_owned()],
-        image: "web:1".to_owned(),
+        image: Some("web:1".to_owned()),
     };
     assert_eq!(stub.engine().observe(&scope).await, Ok(Observed::default()));
+}
+
+#[tokio::test]
+async fn an_image_name_that_the_engine_does_not_take_is_no_image_and_never_another_request() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&asked);
+    let stub = Stub::start(move |request| {
+        heard.lock().unwrap().push(request.to_owned());
+        match request {
+            "GET /containers/json" | "GET /networks" => Reply::Body(200, "[]".to_owned()),
+            "GET /images/foo/BadName:::x/json" => refusal(400, "invalid reference format"),
+            other => lively(other),
+        }
+    });
+    let scope = |image: &str| Scope {
+        instance_uid: "uid".to_owned(),
+        container_name: "web".to_owned(),
+        network_name: "net".to_owned(),
+        volumes: Vec::new(),
+        image: Some(image.to_owned()),
+    };
+    let engine = stub.engine();
+    for image in ["foo/BadName:::x", "../events?x="] {
+        let seen = engine.observe(&scope(image)).await;
+        assert_eq!(seen, Ok(Observed::default()), "{image}");
+    }
+    let asked = asked.lock().unwrap();
+    assert!(
+        !asked.iter().any(|request| request.contains("/events")),
+        "{asked:?}"
+    );
 }
 
 /// Makes a network where one of its name exists, made by another or the same installation.

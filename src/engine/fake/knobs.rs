@@ -236,7 +236,10 @@ impl FakeEngine {
 
     /// An image comes to the host, in the place of one of the same name. Containers keep the one they were made from.
     pub fn load_image(&self, image: FakeImage) {
-        self.change(|state| state.world.images.insert(image.name.clone(), image));
+        self.change(|state| {
+            state.world.images.insert(image.name.clone(), image);
+            state.world.outbox.push(EngineEvent::Image { name: None });
+        });
     }
 
     /// `docker rmi --force`.
@@ -340,6 +343,27 @@ impl FakeEngine {
     /// The reader was too slow: some events are lost and it is told so.
     pub fn overflow_events(&self) {
         self.change(|state| state.send(&[EngineEvent::Overflow]));
+    }
+
+    /// The stream is connected and ends at once; what happens from then on is not told until [`Self::keep_events`].
+    pub fn end_events_at_once(&self) {
+        self.change(|state| {
+            state.event_faults.drop_next = usize::MAX;
+            state.send(&[
+                EngineEvent::Connected,
+                EngineEvent::Lost {
+                    reason: "the engine closed the stream".to_owned(),
+                },
+            ]);
+        });
+    }
+
+    /// The stream is connected, and stays so.
+    pub fn keep_events(&self) {
+        self.change(|state| {
+            state.event_faults.drop_next = 0;
+            state.send(&[EngineEvent::Connected]);
+        });
     }
 
     /// The stream breaks and is connected again at once.

@@ -79,7 +79,11 @@ fn told(events: &mut BoxStream<'static, EngineEvent>) -> Vec<Happened> {
     while let Some(Some(event)) = futures::FutureExt::now_or_never(events.next()) {
         match event {
             EngineEvent::Container(ContainerEvent { what, .. }) => told.push(what),
-            EngineEvent::Connected | EngineEvent::Lost { .. } | EngineEvent::Overflow => {}
+            EngineEvent::Connected
+            | EngineEvent::Lost { .. }
+            | EngineEvent::Overflow
+            | EngineEvent::Freed { .. }
+            | EngineEvent::Image { .. } => {}
         }
     }
     told
@@ -256,7 +260,7 @@ async fn a_taken_port_fails_the_start_and_leaves_the_container_created() {
         .await
         .unwrap();
     assert!(
-        matches!(start(&engine, &id).await, Err(Error::PortTaken(words)) if words.contains("port is already allocated"))
+        matches!(start(&engine, &id).await, Err(Error::PortTaken { message, .. }) if message.contains("port is already allocated"))
     );
     assert_eq!(state(&engine, &id), ContainerState::Created);
     assert_eq!(
@@ -267,7 +271,7 @@ async fn a_taken_port_fails_the_start_and_leaves_the_container_created() {
     engine.remove_by_hand(&foreign).unwrap();
     engine.listen_by_hand(Protocol::Tcp, 80, "sshd (pid 1)");
     assert!(
-        matches!(start(&engine, &id).await, Err(Error::PortTaken(words)) if words.contains("address already in use"))
+        matches!(start(&engine, &id).await, Err(Error::PortTaken { message, .. }) if message.contains("address already in use"))
     );
     assert_eq!(
         engine.publishers(80).await.unwrap(),
@@ -404,7 +408,7 @@ async fn a_foreign_container_tells_nothing_and_is_not_listed() {
         container_name: "decoy".to_owned(),
         network_name: "net".to_owned(),
         volumes: Vec::new(),
-        image: "web".to_owned(),
+        image: None,
     };
     assert!(
         engine

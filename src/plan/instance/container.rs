@@ -1,11 +1,11 @@
 //! What one container does that is as declared, state by state: left, thawed, started again, or waited for.
 
-use clos_resources::conditions::{self, Reason, Summary};
+use clos_resources::conditions::{self, LAST_LINES, Reason, Summary};
 use clos_resources::instance::InstanceState;
 use jiff::{SignedDuration, Timestamp};
 
-use super::DriftKind;
 use super::decide::{Draft, LOOK_AGAIN_SOON, Standing};
+use super::{DriftKind, Unheard};
 use crate::desired::Desired;
 use crate::observed::{Container, ContainerState, Health};
 use crate::ports::Ports;
@@ -17,7 +17,7 @@ impl<'a> Draft<'a> {
         match &kept.state {
             ContainerState::Created => self.start(desired, kept, "made and not started"),
             ContainerState::Running { started_at, health } => {
-                self.steady(desired, kept, *started_at, *health)
+                self.steady(desired, kept, *started_at, health)
             }
             ContainerState::Paused { .. } => {
                 self.found(
@@ -50,10 +50,10 @@ impl<'a> Draft<'a> {
         desired: Option<&Desired>,
         kept: &'a Container,
         started_at: Timestamp,
-        health: Health,
+        health: &Health,
     ) -> Standing {
         if let Some(desired) = desired {
-            let ports = Ports::of(self.input.instance, &desired.claims, self.input.ports);
+            let ports = Ports::of(self.input.instance, desired.claims(), self.input.ports);
             for conflict in &ports.conflicts {
                 self.found(
                     DriftKind::Port,
@@ -102,9 +102,11 @@ impl<'a> Draft<'a> {
                 ));
             }
         }
-        if self.backoff.is_some() {
+        if let Some(backoff) = &self.backoff {
             let stable =
                 SignedDuration::try_from(restart::STABLE_AFTER).unwrap_or(SignedDuration::MAX);
+            // By our clock it was not started before its time had come, nor after now.
+            let started_at = started_at.max(backoff.next_try.0).min(self.input.now);
             if self.input.now.duration_since(started_at) >= stable {
                 self.backoff = None;
             } else {
@@ -132,8 +134,12 @@ impl<'a> Draft<'a> {
                     Summary::new(Reason::Progressing, message),
                 )
             }
-            Health::Unhealthy => {
-                let message = format!("container {name} runs, its health check fails");
+            Health::Unhealthy { said } => {
+                let mut message = format!("container {name} runs, its health check fails");
+                let said = one_line(said);
+                if !said.is_empty() {
+                    message = format!("{message}: {said}");
+                }
                 (
                     InstanceState::Unhealthy,
                     Summary::new(Reason::Unhealthy, message),
@@ -163,8 +169,20 @@ impl<'a> Draft<'a> {
             .backoff
             .as_ref()
             .is_some_and(|backoff| backoff.last_fault.0 >= end.at);
+        let (mut before, mut listens) = (None, false);
         if fault && !counted {
-            self.backoff = Some(restart::after_fault(self.backoff.as_ref(), end.at, end.ran));
+            let known = self.backoff.as_ref();
+            before = known.map(|backoff| backoff.last_fault.0);
+            let mut faults = restart::after_fault(known, end.at, end.ran, self.input.now);
+            let said = self.observed.last_lines.get(&kept.id).cloned();
+            let same = self.status().and_then(|status| status.exit_code) == Some(code);
+            listens = !same || is_listened_to(faults.faults);
+            faults.last_lines = if listens {
+                said.unwrap_or_default()
+            } else {
+                known.map_or_else(Vec::new, |known| known.last_lines.clone())
+            };
+            self.backoff = Some(faults);
         }
         let faults = self.backoff.as_ref().map_or(0, |backoff| backoff.faults);
         let row = if fault && faults > 1 {
@@ -179,7 +197,14 @@ impl<'a> Draft<'a> {
         if let Some(backoff) = this_end.filter(|backoff| !restart::is_due(backoff, self.input.now))
         {
             let due = backoff.next_try.0;
+            let said = last_lines(&backoff.last_lines);
             self.wake(due, SignedDuration::ZERO);
+            if listens && !self.observed.last_lines.contains_key(&kept.id) {
+                self.unheard = Some(Unheard {
+                    container: kept.id.clone(),
+                    since: between_runs(before, restart::started_at(&kept.state)),
+                });
+            }
             if !counted {
                 self.found(
                     DriftKind::Ended,
@@ -187,7 +212,7 @@ impl<'a> Draft<'a> {
                 );
             }
             let message = format!(
-                "container {} {}{row}; next start at {}",
+                "container {} {}{row}; next start at {}{said}",
                 kept.name,
                 end.words,
                 restart::time_of_day(due)
@@ -251,5 +276,39 @@ impl<'a> Draft<'a> {
         }
         self.start_steps(desired, kept, why);
         self.progress(format!("container {} is being started: {why}", kept.name))
+    }
+}
+
+/// Whether the last lines are read after so many faults in a row that ended alike: what fails for the tenth time says nothing new.
+fn is_listened_to(faults: u32) -> bool {
+    faults <= 3 || faults.is_power_of_two()
+}
+
+/// When the output of a run begins, between the end of the one before and its start: the engine takes both times a little beside those of the
+/// lines, which it reads later than they were written and sooner than it notes a start.
+fn between_runs(ended: Option<Timestamp>, started: Option<Timestamp>) -> Option<Timestamp> {
+    let (ended, started) = (ended?, started?);
+    ended
+        .checked_add(started.duration_since(ended).max(SignedDuration::ZERO) / 2)
+        .ok()
+}
+
+/// The end of a sentence that quotes a container's last lines.
+fn last_lines(lines: &[String]) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    let quoted: Vec<String> = lines.iter().map(|line| format!("\"{line}\"")).collect();
+    format!("{LAST_LINES}{}", quoted.join(", "))
+}
+
+/// What a program wrote, as it fits into a sentence.
+fn one_line(said: &str) -> String {
+    const LONGEST: usize = 200;
+    let words: Vec<&str> = said.split_whitespace().collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(LONGEST) {
+        None => line,
+        Some((end, _)) => format!("{}…", &line[..end]),
     }
 }

@@ -7,7 +7,7 @@ use clos_resources::instance::{Backoff, InstanceState, InstanceStatus};
 use clos_resources::lifecycle::State;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Drift, DriftKind, InstanceInput, InstancePlan};
+use super::{Drift, DriftKind, InstanceInput, InstancePlan, Unheard};
 use crate::action::{Action, EngineAction, Plan};
 use crate::desired::{self, Desired, Unresolved};
 use crate::drift;
@@ -16,8 +16,11 @@ use crate::ownership::{self, Sorted, short_id};
 use crate::ports;
 use crate::restart::End;
 
-/// When to look again at what no event tells: foreign things in the way, images that somebody else brings.
+/// When to look again at what no event tells: foreign networks and volumes in the way.
 pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(30);
+
+/// When to look again at what an event tells, should it be lost: foreign containers in the way, images that somebody else brings.
+pub(super) const LOOK_AGAIN_LATE: SignedDuration = SignedDuration::from_mins(5);
 
 /// When to look again at a container that the engine is about to remove or to start by itself.
 pub(super) const LOOK_AGAIN_SOON: SignedDuration = SignedDuration::from_secs(2);
@@ -31,10 +34,12 @@ pub(super) struct Draft<'a> {
     pub(super) observed: &'a Observed,
     pub(super) sorted: Sorted<'a>,
     pub(super) plan: Plan,
-    /// The steps that remove containers of ours.
+    /// The steps that remove what of ours must be gone before a container is made or started.
     pub(super) removals: Vec<usize>,
     pub(super) restarts_added: u32,
     pub(super) backoff: Option<Backoff>,
+    pub(super) unheard: Option<Unheard>,
+    pub(super) held: Vec<u16>,
     drift: Vec<Drift>,
     wake_at: Option<Timestamp>,
 }
@@ -49,6 +54,8 @@ impl<'a> Draft<'a> {
             plan: Plan::default(),
             removals: Vec::new(),
             restarts_added: 0,
+            unheard: None,
+            held: Vec::new(),
             drift: Vec::new(),
             backoff: None,
             wake_at: None,
@@ -64,6 +71,7 @@ impl<'a> Draft<'a> {
             self.delete()
         } else {
             self.remove_surplus();
+            self.remove_surplus_networks();
             match (self.input.instance.spec.state, self.input.desired) {
                 (State::Stopped, _) => self.stop(),
                 (State::Running, Ok(desired)) => self.run(desired),
@@ -80,6 +88,8 @@ impl<'a> Draft<'a> {
             state,
             backoff: self.backoff,
             restarts_added: self.restarts_added,
+            unheard: self.unheard,
+            held: self.held,
             gone: deleted && nothing_left,
         }
     }
@@ -184,9 +194,7 @@ impl<'a> Draft<'a> {
         let Some(kept) = self.sorted.kept else {
             return self.make_first(desired);
         };
-        if let Some(change) =
-            drift::declaration_change(kept, desired, &self.input.instance.spec.revision)
-        {
+        if let Some(change) = drift::declaration_change(kept, desired) {
             return self.replace(desired, kept, &change);
         }
         let changes = drift::live_changes(kept, desired, &drift::tolerated(self.status(), kept));
@@ -225,7 +233,7 @@ impl<'a> Draft<'a> {
                 DriftKind::Removed,
                 format!(
                     "container {} was removed, not by clos",
-                    desired.container.name
+                    desired.options().name
                 ),
             );
         }
@@ -238,7 +246,7 @@ impl<'a> Draft<'a> {
             Some(unmet) => (InstanceState::Waiting, unmet),
             None => self.progress(format!(
                 "container {} is being made",
-                desired.container.name
+                desired.options().name
             )),
         }
     }
@@ -290,6 +298,24 @@ impl<'a> Draft<'a> {
                 &format!("{name} has another container"),
                 Vec::new(),
             );
+        }
+    }
+
+    fn remove_surplus_networks(&mut self) {
+        let observed = self.observed;
+        for network in ownership::surplus_networks(&observed.networks, &self.input) {
+            let words = format!(
+                "network {} ({}) is another one of its name",
+                network.name,
+                short_id(&network.id)
+            );
+            self.found(DriftKind::Duplicate, words);
+            let remove = EngineAction::RemoveNetwork {
+                id: network.id.clone(),
+                name: network.name.clone(),
+            };
+            let remove = self.engine(remove, "there is an older one of its name", Vec::new());
+            self.removals.push(remove);
         }
     }
 

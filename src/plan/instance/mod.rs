@@ -24,7 +24,7 @@ pub struct InstanceInput<'a> {
     /// The Instance, its status included.
     pub instance: &'a Instance,
     /// What it comes to, or why it comes to nothing.
-    pub desired: &'a Result<Desired, Unresolved>,
+    pub desired: &'a Result<Desired<'a>, Unresolved>,
     /// What the engine shows.
     pub view: &'a EngineView,
     /// All Port objects that have a claimed name or are held by this Instance.
@@ -113,8 +113,21 @@ pub struct InstancePlan {
     pub backoff: Option<Backoff>,
     /// Starts after the first that the plan makes.
     pub restarts_added: u32,
+    /// Whose last lines belong into the message and were not read yet: it ended by a fault that is new.
+    pub unheard: Option<Unheard>,
+    /// Host ports of which it should be asked who holds them: somebody held one at the last try, and it may be free before the next.
+    pub held: Vec<u16>,
     /// Whether the Instance is being deleted and nothing of it is left, neither container nor port: its finalizer can go.
     pub gone: bool,
+}
+
+/// A container whose last lines are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unheard {
+    /// Its id.
+    pub container: String,
+    /// What it wrote before belongs to an earlier run.
+    pub since: Option<Timestamp>,
 }
 
 /// What must be done for an Instance.
@@ -125,24 +138,35 @@ pub fn plan(input: &InstanceInput<'_>) -> InstancePlan {
     }
 }
 
-/// Unknown is not dead: nothing is done, whatever was declared meanwhile.
-fn unknown(input: &InstanceInput<'_>, since: Timestamp, reason: &str) -> InstancePlan {
+/// How an Instance stands while the engine's state is unknown.
+pub fn engine_unknown(since: Timestamp, reason: &str) -> (InstanceState, Summary) {
     let message = format!(
         "{reason}, since {}; nothing is changed meanwhile",
         restart::time_of_day(since)
     );
+    (
+        InstanceState::Unknown,
+        Summary::new(Reason::EngineUnavailable, message),
+    )
+}
+
+/// Unknown is not dead: nothing is done, whatever was declared meanwhile.
+fn unknown(input: &InstanceInput<'_>, since: Timestamp, reason: &str) -> InstancePlan {
+    let (state, summary) = engine_unknown(since, reason);
     InstancePlan {
         plan: Plan::default(),
         drift: Vec::new(),
         wake_at: None,
-        summary: Summary::new(Reason::EngineUnavailable, message),
-        state: InstanceState::Unknown,
+        summary,
+        state,
         backoff: input
             .instance
             .status
             .as_ref()
             .and_then(|status| status.backoff.clone()),
         restarts_added: 0,
+        unheard: None,
+        held: Vec::new(),
         gone: false,
     }
 }

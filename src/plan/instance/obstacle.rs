@@ -2,11 +2,13 @@
 
 use clos_resources::conditions::{self, Reason, Summary};
 use clos_resources::instance::InstanceState;
+use clos_resources::names;
 use jiff::SignedDuration;
 
-use super::decide::{Draft, LOOK_AGAIN, Standing};
+use super::decide::{Draft, LOOK_AGAIN, LOOK_AGAIN_LATE, Standing};
 use crate::desired::Desired;
-use crate::observed::Image;
+use crate::observed::{Container, Image};
+use crate::outcome::HELD_BY;
 use crate::ownership::{self, short_id};
 use crate::ports::Ports;
 use crate::restart;
@@ -14,19 +16,21 @@ use crate::restart;
 impl Draft<'_> {
     /// What keeps a new container from being made, and no wait of ours would help.
     pub(super) fn obstacle(&mut self, desired: &Desired) -> Option<Standing> {
-        let foreign = self.sorted.in_the_way.first().map(|foreign| {
-            format!(
-                "a container named {} exists and was not made by this clos (id {}, image {}); remove or rename it",
-                foreign.name,
-                short_id(&foreign.id),
-                short_id(&foreign.image_id)
-            )
-        });
+        let foreign = self
+            .sorted
+            .in_the_way
+            .first()
+            .map(|foreign| in_the_way(foreign, self.input.installation));
+        let again = if foreign.is_some() {
+            LOOK_AGAIN_LATE
+        } else {
+            LOOK_AGAIN
+        };
         let in_the_way = foreign
             .or_else(|| ownership::network_in_the_way(&self.observed.networks, &self.input))
             .or_else(|| ownership::volume_in_the_way(&self.observed.volumes, desired));
         if let Some(message) = in_the_way {
-            self.wake(self.input.now, LOOK_AGAIN);
+            self.wake(self.input.now, again);
             return Some((
                 InstanceState::Waiting,
                 Summary::new(Reason::NameConflict, message),
@@ -39,10 +43,10 @@ impl Draft<'_> {
             (_, Some(_)) => None,
             (Some(image), None) => self.wrong_platform(image),
             (None, None) => {
-                self.wake(self.input.now, LOOK_AGAIN);
+                self.wake(self.input.now, LOOK_AGAIN_LATE);
                 let message = format!(
                     "image {} is not on this host, and imagePullPolicy is Never",
-                    desired.container.image
+                    desired.options().image
                 );
                 Some((
                     InstanceState::Waiting,
@@ -53,7 +57,8 @@ impl Draft<'_> {
     }
 
     pub(super) fn port_conflict(&self, desired: &Desired) -> Option<Standing> {
-        let conflicts = Ports::of(self.input.instance, &desired.claims, self.input.ports).conflicts;
+        let conflicts =
+            Ports::of(self.input.instance, desired.claims(), self.input.ports).conflicts;
         let summary = || Summary::new(Reason::PortConflict, conflicts.join("; "));
         (!conflicts.is_empty()).then(|| (InstanceState::Waiting, summary()))
     }
@@ -68,7 +73,7 @@ impl Draft<'_> {
         {
             return None;
         }
-        self.wake(self.input.now, LOOK_AGAIN);
+        self.wake(self.input.now, LOOK_AGAIN_LATE);
         let message = format!(
             "image {} on this host is for {}/{}, and the host is {}/{}; use an image that is built for it",
             self.input.instance.spec.container.image,
@@ -100,6 +105,15 @@ impl Draft<'_> {
         })
     }
 
+    /// Whether nobody holds the ports that it needs, as far as that was asked for; asks for it.
+    fn ports_are_free(&mut self) -> bool {
+        let wanted = self.input.instance.spec.ports.iter();
+        self.held = wanted.filter_map(|port| port.host_port).collect();
+        let holders = &self.observed.holders;
+        let free = |port: &u16| holders.get(port).is_some_and(Vec::is_empty);
+        self.held.iter().all(free)
+    }
+
     /// How it stands while the next try is put off.
     pub(super) fn wait(&mut self) -> Option<Standing> {
         let backoff = self
@@ -120,6 +134,7 @@ impl Draft<'_> {
         let came_right = match reason {
             Reason::ImagePullFailed => self.observed.image.is_some() && self.pulls().is_none(),
             Reason::CrashLoopBackOff => self.sorted.kept.is_some_and(ownership::runs),
+            Reason::PortConflict if message.contains(HELD_BY) => self.ports_are_free(),
             _ => false,
         };
         if came_right {
@@ -142,6 +157,23 @@ impl Draft<'_> {
             | None => InstanceState::BackOff,
         };
         Some((state, Summary::new(reason, message)))
+    }
+}
+
+/// Who has the name that a container of ours would get, and what to do about it.
+fn in_the_way(container: &Container, installation: &str) -> String {
+    let (name, id) = (&container.name, short_id(&container.id));
+    let image = short_id(&container.image_id);
+    match container.labels.get(names::LABEL_INSTALLATION) {
+        Some(of) if of == installation => format!(
+            "container {name} (id {id}) of an earlier instance, which does not exist any more, is in the way; clos confirm says when it goes, and lets it go now"
+        ),
+        Some(_) => format!(
+            "a container named {name} exists and was made by another clos installation (id {id}, image {image}); remove it there, or give this service another name"
+        ),
+        None => format!(
+            "a container named {name} exists and was not made by this clos (id {id}, image {image}); remove or rename it"
+        ),
     }
 }
 

@@ -60,7 +60,7 @@ impl Draft<'_> {
             status.observed_generation == self.input.instance.metadata.generation;
         (same_declaration
             && restart::is_past(&backoff, self.input.now)
-            && !self.restart_asked_since(backoff.last_fault.0))
+            && !self.restart_asked_since(restart::last_fault(&backoff)))
         .then_some(backoff)
     }
 

@@ -35,14 +35,14 @@ impl Draft<'_> {
             None => format!("instance {name} has none"),
         };
         let create = self.engine(
-            EngineAction::CreateContainer(Box::new(desired.container.clone())),
+            EngineAction::CreateContainer(Box::new(desired.container())),
             cause,
             before,
         );
         if start {
             let container = Target::MadeBy {
                 step: create,
-                name: desired.container.name.clone(),
+                name: desired.options().name.clone(),
             };
             self.engine(
                 EngineAction::StartContainer { container },
@@ -154,7 +154,8 @@ impl Draft<'_> {
 
     /// Claims what is declared and held by nobody.
     pub(super) fn claim_steps(&mut self, desired: &Desired, why: &str) -> Vec<usize> {
-        let unclaimed = Ports::of(self.input.instance, &desired.claims, self.input.ports).unclaimed;
+        let unclaimed =
+            Ports::of(self.input.instance, desired.claims(), self.input.ports).unclaimed;
         unclaimed
             .into_iter()
             .map(|claim| {
@@ -175,7 +176,7 @@ impl Draft<'_> {
             .steps
             .iter()
             .any(|step| removed(&step.action).is_some_and(|id| Some(id) == kept));
-        for port in Ports::of(self.input.instance, &desired.claims, self.input.ports).superfluous {
+        for port in Ports::of(self.input.instance, desired.claims(), self.input.ports).superfluous {
             let used = |container: &&Container| {
                 let mut ports = container.live.ports.iter();
                 ports.any(|used| {
@@ -222,7 +223,7 @@ impl Draft<'_> {
             "the group is new"
         };
         vec![self.engine(
-            EngineAction::CreateNetwork(desired.network.clone()),
+            EngineAction::CreateNetwork(desired.network()),
             why,
             Vec::new(),
         )]
@@ -232,7 +233,7 @@ impl Draft<'_> {
         let why = self.pulls()?;
         Some(self.engine(
             EngineAction::PullImage {
-                image: desired.container.image.clone(),
+                image: desired.options().image.clone(),
             },
             why,
             Vec::new(),
@@ -242,13 +243,13 @@ impl Draft<'_> {
     fn volume_steps(&mut self, desired: &Desired) -> Vec<usize> {
         let observed = self.observed;
         let missing = desired
-            .volumes
-            .iter()
+            .volumes()
+            .into_iter()
             .filter(|volume| !observed.volumes.contains_key(&volume.name));
         missing
             .map(|volume| {
                 self.engine(
-                    EngineAction::CreateVolume(volume.clone()),
+                    EngineAction::CreateVolume(volume),
                     "declared, does not exist",
                     Vec::new(),
                 )
@@ -256,7 +257,12 @@ impl Draft<'_> {
             .collect()
     }
 
-    fn engine(&mut self, action: EngineAction, why: impl Into<String>, after: Vec<usize>) -> usize {
+    pub(super) fn engine(
+        &mut self,
+        action: EngineAction,
+        why: impl Into<String>,
+        after: Vec<usize>,
+    ) -> usize {
         self.plan
             .push(Action::Engine(action), Cause::new(why), after)
     }

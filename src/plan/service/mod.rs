@@ -1,12 +1,14 @@
-//! Which Instances of a Service should exist. What each of them is to be is in `spec`, how the Service is said to be in `rollup`.
+//! Which Instances of a Service should exist. Whose they are is in `owned`, what each of them is to be in `spec`, how the
+//! Service is said to be in `rollup`.
 
+mod owned;
 mod rollup;
 mod spec;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clos_resources::conditions;
-use clos_resources::instance::InstanceSpec;
+use clos_resources::instance::{InstanceSpec, ValueVersion};
 use clos_resources::lifecycle::State;
 use clos_resources::names;
 use clos_resources::service::ServiceStatus;
@@ -14,10 +16,8 @@ use clos_resources::{Group, Instance, Service};
 use jiff::Timestamp;
 
 use crate::action::{Action, ApiAction, Cause, Plan};
-use spec::{
-    bound_ports, new_instance, restarted_at, same_container, same_lifecycle, spec,
-    with_lifecycle_of,
-};
+use owned::Owned;
+use spec::{Declared, Parsed, new_instance, revision_of};
 
 pub use spec::revision;
 
@@ -28,11 +28,14 @@ pub struct ServiceInput<'a> {
     pub service: &'a Service,
     /// Its group, when it exists.
     pub group: Option<&'a Group>,
-    /// The Instances that it owns.
+    /// The Instances of its name. What of them is somebody else's, as an earlier Service's of the same name, is left alone.
     pub instances: &'a [Instance],
     /// What is wrong with the declaration in view of other objects, such as a dependency cycle: see [`crate::order::mistakes`]. While
     /// there is something, nothing is made or changed and the last good declaration keeps running.
     pub mistake: Option<&'a str>,
+    /// What there is of the Secrets and `ConfigMaps` it takes values from, in the versions of now. None where it is not known: then that is no
+    /// reason to change anything.
+    pub values: Option<&'a BTreeSet<ValueVersion>>,
     /// The Host for new Instances.
     pub host: &'a str,
     /// The time of the decision.
@@ -50,10 +53,23 @@ pub struct ServicePlan {
 
 /// What must be done for a Service.
 pub fn plan(input: &ServiceInput<'_>) -> ServicePlan {
-    let mut instances: Vec<&Instance> = input.instances.iter().collect();
+    let Owned {
+        mut instances,
+        earlier,
+    } = Owned::of(input);
     instances.sort_by_key(|instance| (instance.spec.ordinal, instance.metadata.name.as_deref()));
-    let revision = revision(input.service);
-    let hold = hold(input);
+    let parsed = Parsed::of(input);
+    let revision = match &parsed {
+        Ok(parsed) => revision_of(input.service, &parsed.ports),
+        Err(_) => revision(input.service),
+    };
+    let (declared, hold) = match hold(input, parsed) {
+        Ok(parsed) => (Some(parsed), None),
+        Err(hold) => (None, Some(hold)),
+    };
+    let declared = declared
+        .as_ref()
+        .map(|parsed| Declared::of(input, parsed, &revision));
     let plan = if input.service.metadata.deletion_timestamp.is_some() {
         let mut plan = Plan::default();
         delete(
@@ -62,12 +78,19 @@ pub fn plan(input: &ServiceInput<'_>) -> ServicePlan {
             "its service is deleted",
         );
         plan
-    } else if hold.is_some() {
-        Plan::default()
     } else {
-        steps(input, &instances, &revision)
+        declared.map_or_else(Plan::default, |declared| {
+            steps(input, &instances, &earlier, &declared)
+        })
     };
-    let status = rollup::status(input, &instances, revision, hold, !plan.is_empty());
+    let status = rollup::status(
+        input,
+        &instances,
+        &earlier,
+        revision,
+        hold,
+        !plan.is_empty(),
+    );
     ServicePlan { plan, status }
 }
 
@@ -80,23 +103,21 @@ enum Hold {
     NoGroup(String),
 }
 
-fn hold(input: &ServiceInput<'_>) -> Option<Hold> {
-    let name = &input.service.spec.group;
-    let mistake = input.mistake.map(str::to_owned);
-    let mistake = mistake
-        .or_else(|| bound_ports(input.service).err())
-        .or_else(|| restarted_at(input).err());
-    if let Some(mistake) = mistake {
-        return Some(Hold::Mistake(mistake));
+/// What was read of the declaration, unless something holds the Service.
+fn hold(input: &ServiceInput<'_>, parsed: Result<Parsed, String>) -> Result<Parsed, Hold> {
+    if let Some(mistake) = input.mistake {
+        return Err(Hold::Mistake(mistake.to_owned()));
     }
+    let parsed = parsed.map_err(Hold::Mistake)?;
+    let name = &input.service.spec.group;
     match input.group {
-        None => Some(Hold::NoGroup(format!(
+        None => Err(Hold::NoGroup(format!(
             "group {name} does not exist; create it"
         ))),
-        Some(group) if group.metadata.deletion_timestamp.is_some() => Some(Hold::NoGroup(format!(
+        Some(group) if group.metadata.deletion_timestamp.is_some() => Err(Hold::NoGroup(format!(
             "group {name} is being deleted; create it again when it is gone"
         ))),
-        Some(_) => None,
+        Some(_) => Ok(parsed),
     }
 }
 
@@ -122,7 +143,12 @@ fn is_ready(instance: &Instance) -> bool {
         .is_some_and(|ready| ready.status == "True")
 }
 
-fn steps(input: &ServiceInput<'_>, instances: &[&Instance], revision: &str) -> Plan {
+fn steps(
+    input: &ServiceInput<'_>,
+    instances: &[&Instance],
+    earlier: &BTreeSet<u32>,
+    declared: &Declared<'_>,
+) -> Plan {
     let mut plan = Plan::default();
     let (wanted, surplus): (Vec<&Instance>, Vec<&Instance>) = instances
         .iter()
@@ -139,18 +165,12 @@ fn steps(input: &ServiceInput<'_>, instances: &[&Instance], revision: &str) -> P
         .iter()
         .map(|&instance| (instance.spec.ordinal, instance))
         .collect();
-    let next = next_to_update(input, &wanted, revision);
-    let declared = spec(input, revision);
+    let next = next_to_update(input, &wanted, declared);
     for ordinal in 0..replicas {
         match by_ordinal.get(&ordinal) {
+            None if earlier.contains(&ordinal) => {}
             None => {
-                let instance = new_instance(
-                    input,
-                    InstanceSpec {
-                        ordinal,
-                        ..declared.clone()
-                    },
-                );
+                let instance = new_instance(input, declared.instance(ordinal, input.host));
                 plan.push(
                     Action::Api(ApiAction::CreateInstance(Box::new(instance))),
                     Cause::new(words.as_str()),
@@ -158,18 +178,23 @@ fn steps(input: &ServiceInput<'_>, instances: &[&Instance], revision: &str) -> P
                 );
             }
             Some(instance) if instance.metadata.deletion_timestamp.is_some() => {}
-            Some(instance) => update(&mut plan, instance, &declared, next),
+            Some(instance) => update(&mut plan, input, instance, declared, next),
         }
     }
     plan
 }
 
-/// The one Instance that gets the new revision now. While one that has it is not ready, nobody is next; one that is broken anyway goes first.
-fn next_to_update(input: &ServiceInput<'_>, wanted: &[&Instance], revision: &str) -> Option<u32> {
+/// The one Instance that gets the new revision or newer values, or is restarted, now. While one that was is not ready, nobody is next; one that is broken
+/// anyway goes first.
+fn next_to_update(
+    input: &ServiceInput<'_>,
+    wanted: &[&Instance],
+    declared: &Declared<'_>,
+) -> Option<u32> {
     let (updated, outdated): (Vec<&Instance>, Vec<&Instance>) = wanted
         .iter()
         .copied()
-        .partition(|instance| instance.spec.revision == revision);
+        .partition(|instance| !declared.interrupts(&instance.spec));
     let complete =
         u32::try_from(wanted.len()).is_ok_and(|count| count == input.service.spec.replicas);
     if !complete || updated.iter().any(|instance| !is_ready(instance)) {
@@ -182,50 +207,59 @@ fn next_to_update(input: &ServiceInput<'_>, wanted: &[&Instance], revision: &str
     next.map(|instance| instance.spec.ordinal)
 }
 
-fn update(plan: &mut Plan, instance: &Instance, declared: &InstanceSpec, next: Option<u32>) {
+fn update(
+    plan: &mut Plan,
+    input: &ServiceInput<'_>,
+    instance: &Instance,
+    declared: &Declared<'_>,
+    next: Option<u32>,
+) {
     let present = &instance.spec;
     let outdated = present.revision != declared.revision;
     // Nothing runs that an update could interrupt.
     let stopped = declared.state == State::Stopped && present.state == State::Stopped;
-    let takes_revision = !outdated || stopped || next == Some(present.ordinal);
+    let takes_its_turn = !declared.interrupts(present) || stopped || next == Some(present.ordinal);
     let labels = [
-        (names::LABEL_SERVICE, &declared.service),
-        (names::LABEL_GROUP, &declared.group),
+        (names::LABEL_SERVICE, declared.service),
+        (names::LABEL_GROUP, declared.group),
     ];
     let has_labels = |present: &BTreeMap<String, String>| {
         labels
             .iter()
-            .all(|&(key, value)| present.get(key) == Some(value))
+            .all(|(key, value)| present.get(*key).is_some_and(|label| label == value))
     };
     let labelled = instance.metadata.labels.as_ref().is_some_and(has_labels);
+    let adopted = owned::controller(instance).is_none();
     if labelled
-        && same_lifecycle(present, declared)
-        && (!takes_revision || same_container(present, declared))
+        && !adopted
+        && declared.same_lifecycle(present)
+        && (!takes_its_turn || declared.same_container(present))
     {
         return;
     }
     // An Instance stays the one it is, and where it is.
-    let (ordinal, host) = (present.ordinal, present.host.clone());
-    let wanted = if takes_revision {
-        InstanceSpec {
-            ordinal,
-            host,
-            ..declared.clone()
-        }
+    let wanted = if takes_its_turn {
+        declared.instance(present.ordinal, &present.host)
     } else {
-        with_lifecycle_of(present, declared)
+        declared.with_container_of(present)
     };
-    let cause = if takes_revision && outdated {
+    let cause = if adopted {
+        "it belongs to no service".to_owned()
+    } else if takes_its_turn && outdated {
         "the declaration changed".to_owned()
     } else {
         change(present, &wanted)
     };
     let mut metadata = instance.metadata.clone();
     metadata.managed_fields = None;
+    if adopted {
+        let owners = metadata.owner_references.get_or_insert_default();
+        owners.push(owned::owner(input.service));
+    }
     metadata
         .labels
         .get_or_insert_default()
-        .extend(labels.map(|(key, value)| (key.to_owned(), value.clone())));
+        .extend(labels.map(|(key, value)| (key.to_owned(), value.to_owned())));
     let updated = Instance {
         metadata,
         spec: wanted,
@@ -238,7 +272,10 @@ fn update(plan: &mut Plan, instance: &Instance, declared: &InstanceSpec, next: O
     );
 }
 
-/// What changed of what is no other container.
+/// The values of Secrets and `ConfigMaps`, in a list of what changed.
+const VALUES: &str = "values of a Secret or ConfigMap";
+
+/// What changed of what is no other declaration of a container.
 fn change(before: &InstanceSpec, after: &InstanceSpec) -> String {
     let parts = [
         ("state", before.state != after.state),
@@ -255,6 +292,7 @@ fn change(before: &InstanceSpec, after: &InstanceSpec) -> String {
             "imagePullPolicy",
             before.container.image_pull_policy != after.container.image_pull_policy,
         ),
+        (VALUES, before.values != after.values),
     ];
     let changed: Vec<&str> = parts
         .into_iter()
@@ -265,6 +303,7 @@ fn change(before: &InstanceSpec, after: &InstanceSpec) -> String {
         (["state"], State::Stopped) => "declared as stopped".to_owned(),
         (["state"], State::Running) => "declared as running".to_owned(),
         (["restart asked for"], _) => "a restart was asked for".to_owned(),
+        ([VALUES], _) => "a Secret or ConfigMap it takes values from changed".to_owned(),
         ([], _) => "it is not as clos made it".to_owned(),
         (changed, _) => format!("the declaration changed: {}", changed.join(", ")),
     }

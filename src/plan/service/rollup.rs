@@ -1,10 +1,12 @@
 //! How a Service is, from its Instances: numbers, one word, and a sentence. Which Instances should exist is in `service`.
 
-use clos_resources::Instance;
+use std::collections::BTreeSet;
+
 use clos_resources::conditions::{self, Outlook, Reason, Summary};
 use clos_resources::instance::InstanceState;
 use clos_resources::lifecycle::State;
 use clos_resources::service::{ServiceState, ServiceStatus};
+use clos_resources::{Instance, names};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -15,6 +17,7 @@ use crate::group::{conditions_in_seconds, service_selector};
 pub(super) fn status(
     input: &ServiceInput<'_>,
     instances: &[&Instance],
+    earlier: &BTreeSet<u32>,
     revision: String,
     hold: Option<Hold>,
     changing: bool,
@@ -38,7 +41,14 @@ pub(super) fn status(
         .filter_map(|instance| instance.status.as_ref())
         .map(|status| status.restarts)
         .sum();
-    let (state, summary) = standing(input, instances, &living, &revision, hold, changing);
+    let (state, summary) = standing(
+        input,
+        (instances, &living),
+        earlier,
+        &revision,
+        hold,
+        changing,
+    );
     let previous = service
         .status
         .as_ref()
@@ -68,8 +78,8 @@ pub(super) fn status(
 
 fn standing(
     input: &ServiceInput<'_>,
-    instances: &[&Instance],
-    living: &[&Instance],
+    (instances, living): (&[&Instance], &[&Instance]),
+    earlier: &BTreeSet<u32>,
     revision: &str,
     hold: Option<Hold>,
     changing: bool,
@@ -130,6 +140,16 @@ fn standing(
         return (
             service_state(state_of(instance), reason),
             Summary::new(reason, message),
+        );
+    }
+    let service = service.metadata.name.as_deref().unwrap_or_default();
+    let waits_for = (0..desired).find(|ordinal| earlier.contains(ordinal));
+    if let Some(ordinal) = waits_for {
+        let name = names::instance(service, ordinal);
+        let message = format!("{numbers}; waits until the earlier {name} is gone");
+        return (
+            ServiceState::Starting,
+            Summary::new(Reason::Progressing, message),
         );
     }
     let first = living.iter().copied().find(|instance| !is_ready(instance));

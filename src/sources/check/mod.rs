@@ -1,10 +1,11 @@
-//! Lets the API judge a plan without carrying it out: every step that writes is made as a dry run, and what the API finds wrong
+//! Looks for mistakes in the set as a whole (`whole`), and lets the API judge a plan without carrying it out: every step that writes is made as a dry run, and what the API finds wrong
 //! comes back with the place in the file.
 //!
 //! Objects of a namespace that is declared itself and does not exist yet are judged as if they lay in `default`, because a server
 //! takes no object into a namespace that is not there. Everything about the object is found out that way; what a policy of the
 //! new namespace may say against it is not.
 
+mod whole;
 mod words;
 
 use std::collections::BTreeSet;
@@ -29,6 +30,9 @@ pub enum CheckError {
     /// The namespaces could not be looked at.
     #[error("cannot look at the namespaces")]
     Namespaces(#[source] ObserveError),
+    /// The groups could not be looked at.
+    #[error("cannot look at the groups")]
+    Groups(#[source] ObserveError),
     /// The API could not judge one object.
     #[error("cannot check {key}")]
     DryRun {
@@ -40,23 +44,33 @@ pub enum CheckError {
     },
 }
 
-/// What the API finds wrong with the steps of the plan that create or change an object. Nothing is changed.
+/// What is wrong with the set as a whole, and what the API finds wrong with the steps of the plan that create or change an object.
+/// Nothing is changed.
+///
+/// Whether each group exists is asked for a person only: what one source lacks, another one may be about to bring.
 pub(crate) async fn check(
     client: &Client,
     desired: &DesiredSet,
     plan: &SyncPlan,
+    source: Option<&str>,
 ) -> Result<Vec<Mistake>, CheckError> {
+    let mut mistakes = whole::mistakes(desired);
+    if source.is_none() {
+        let of_missing = whole::missing_groups(client, desired).await;
+        mistakes.extend(of_missing.map_err(CheckError::Groups)?);
+    }
     let missing = missing_namespaces(client, &namespaces_of_new_objects(plan))
         .await
         .map_err(CheckError::Namespaces)?;
-    let mistakes = api::all(
+    let judged = api::all(
         plan.actions
             .iter()
             .map(|action| judge(client, desired, action, &missing))
             .collect(),
     )
     .await?;
-    Ok(mistakes.into_iter().flatten().collect())
+    mistakes.extend(judged.into_iter().flatten());
+    Ok(mistakes)
 }
 
 fn namespaces_of_new_objects(plan: &SyncPlan) -> BTreeSet<String> {

@@ -6,10 +6,10 @@ mod scan;
 mod status;
 mod watch;
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clos_telemetry::Chain;
 use jiff::Timestamp;
 use kube::Client;
 use tokio::sync::watch as channel;
@@ -27,6 +27,8 @@ use watch::FolderWatch;
 
 /// The first pause after a failure; it doubles up to the pause between two looks.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// What keeps the API from taking objects, such as a full disk, may end at any time.
+const LONGEST_RETRY: Duration = Duration::from_secs(15);
 
 /// The pauses of a directory source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,14 +39,17 @@ pub struct Timing {
     pub settle: Duration,
     /// How long after the last look the folder and the API are looked at without any sign of a change.
     pub rescan: Duration,
+    /// The same while removals are held back, which a person may confirm at any time.
+    pub held: Duration,
 }
 
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            debounce: Duration::from_millis(300),
+            debounce: Duration::from_millis(100),
             settle: Duration::from_secs(2),
             rescan: Duration::from_mins(1),
+            held: Duration::from_secs(5),
         }
     }
 }
@@ -56,10 +61,6 @@ pub struct Directory {
     pub name: String,
     /// The folder.
     pub path: PathBuf,
-    /// Whether an empty folder may remove everything it declared before.
-    pub allow_empty: bool,
-    /// Whether more than a quarter may be removed at once.
-    pub allow_many: bool,
     /// The pauses.
     pub timing: Timing,
     /// Tells the time for the status.
@@ -87,8 +88,6 @@ impl Directory {
         let options = SyncOptions {
             source: Some(self.name.clone()),
             prune: true,
-            allow_empty: self.allow_empty,
-            allow_many: self.allow_many,
         };
         let mut watch = FolderWatch::new(&self.path);
         let mut looker = Looker::new(self.path.clone(), options, self.timing.settle);
@@ -99,14 +98,19 @@ impl Directory {
             let result = looker.look(&client).await;
             let pause = match &result {
                 Ok(pass) if !pass.unfinished => self.timing.rescan,
-                Err(PassError::Prepare(PrepareError::Refused(_))) => self.timing.rescan,
+                Err(PassError::Prepare(PrepareError::Refused(
+                    Refusal::Empty(_) | Refusal::Many(_),
+                ))) => self.timing.held,
+                Err(PassError::Prepare(PrepareError::Refused(Refusal::Mistakes(_)))) => {
+                    self.timing.rescan
+                }
                 Err(PassError::Changing) => self.timing.debounce,
                 Ok(_) | Err(_) => retry.min(self.timing.rescan),
             };
-            retry = if pause == self.timing.rescan {
+            retry = if pause == self.timing.rescan || pause == self.timing.held {
                 FIRST_RETRY
             } else {
-                (retry * 2).min(self.timing.rescan)
+                (retry * 2).min(LONGEST_RETRY)
             };
             self.publish(&status, result);
             tokio::select! {
@@ -148,13 +152,13 @@ impl Directory {
                 now.mistakes = mistakes.as_slice().to_vec();
             }
             Err(PassError::Prepare(PrepareError::Refused(
-                refusal @ (Refusal::Empty { .. } | Refusal::Many { .. }),
+                refusal @ (Refusal::Empty(_) | Refusal::Many(_)),
             ))) => {
                 now.state = SourceState::Refused(refusal.to_string());
             }
             // The folder is read again at once; until then the old state stands.
             Err(PassError::Changing) => return,
-            Err(error) => now.state = SourceState::Failing(with_causes(&error)),
+            Err(error) => now.state = SourceState::Failing(Chain(&error).to_string()),
         }
         if now.state != before.state || now.mistakes != before.mistakes {
             tell(&now);
@@ -194,7 +198,36 @@ fn tell(status: &SourceStatus) {
     }
 }
 
-fn with_causes(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| (*error).source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+    use crate::apply::ApplyError;
+
+    #[test]
+    fn a_step_that_the_api_refused_is_told_in_the_api_s_words() {
+        let directory = Directory {
+            name: "shop".to_owned(),
+            path: PathBuf::from("./shop"),
+            timing: Timing::default(),
+            clock: || Timestamp::UNIX_EPOCH,
+        };
+        let status = channel::Sender::new(directory.initial_status());
+        let refusal = Status::failure("services.clos.dev \"web\" is in the way", "Conflict");
+        let first = ApplyError::Call {
+            action: "delete Service default/web".to_owned(),
+            source: kube::Error::Api(Box::new(refusal.with_code(409))),
+        };
+        let incomplete = PassError::Incomplete {
+            failed: 1,
+            steps: 2,
+            first,
+        };
+        directory.publish(&status, Err(incomplete));
+        assert_eq!(
+            status.borrow().to_string(),
+            "1 of 2 steps failed: cannot carry out: delete Service default/web: services.clos.dev \"web\" is in the way"
+        );
+    }
 }

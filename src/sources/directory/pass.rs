@@ -9,12 +9,12 @@ use kube::Client;
 use tokio::task::JoinError;
 
 use super::scan::Scan;
-use crate::apply::{ApplyError, Outcome, apply};
+use crate::apply::{ApplyError, Outcome, apply, report_held};
 use crate::kinds::Kinds;
 use crate::manifest::Manifests;
 use crate::prepare::{PrepareError, prepare};
 use crate::set::{DesiredSet, ObjectKey};
-use crate::sync::{Step, SyncOptions, SyncPlan};
+use crate::sync::{Refusal, Step, SyncOptions, SyncPlan};
 
 /// Why the API does not hold what the folder declares.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,9 @@ pub enum PassError {
     /// There is no good plan.
     #[error(transparent)]
     Prepare(#[from] PrepareError),
+    /// Too much would go, and that could not be told where it can be confirmed.
+    #[error("cannot report removals that wait for a confirmation")]
+    Report(#[source] ApplyError),
     /// Some steps failed.
     #[error("{failed} of {steps} steps failed")]
     Incomplete {
@@ -81,7 +84,10 @@ impl Looker {
         // 2. desired
         let desired = self.desired(client, &digest, manifests).await?;
         // 3. observe, plan and check
-        let prepared = prepare(client, &desired, &self.options).await?;
+        let prepared = match prepare(client, &desired, &self.options).await {
+            Ok(prepared) => prepared,
+            Err(refused) => return Err(self.refused(client, refused).await),
+        };
         if removes(prepared.plan()) {
             self.make_sure(&digest).await?;
         }
@@ -106,6 +112,17 @@ impl Looker {
                 .collect(),
             unfinished: !prepared.plan().leaving.is_empty(),
         })
+    }
+
+    /// Tells what is held back where a person can confirm it.
+    async fn refused(&self, client: &Client, refused: PrepareError) -> PassError {
+        if let PrepareError::Refused(Refusal::Empty(held) | Refusal::Many(held)) = &refused
+            && let Some(source) = &self.options.source
+            && let Err(error) = report_held(client, source, held).await
+        {
+            return PassError::Report(error);
+        }
+        refused.into()
     }
 
     /// The folder's digest, and what stands in it if that is not known already.

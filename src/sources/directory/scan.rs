@@ -28,7 +28,7 @@ pub struct Scan {
 /// Why a file's content is not known.
 #[derive(Debug, thiserror::Error)]
 enum ReadError {
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] io::Error),
     #[error("has more than {} MiB; split it", MAX_FILE_BYTES / 1024 / 1024)]
     TooLarge,
@@ -75,13 +75,18 @@ impl Scan {
         format!("{:x}", digest.finalize())
     }
 
-    /// What stands in the files; files that could not be read are mistakes.
+    /// What stands in the files; files that could not be read are mistakes, and empty ones as well: whoever writes a file anew
+    /// empties it first, and may get no further.
     pub fn manifests(&self) -> Manifests {
         let mut manifests = Manifests {
             mistakes: self.unreadable.clone(),
             ..Manifests::default()
         };
         for (path, content) in &self.files {
+            if content.trim_ascii().is_empty() {
+                let message = "is empty; remove the file if what it declared shall go";
+                manifests.mistakes.push(Mistake::of_file(path, message));
+            }
             manifests.read(path, content);
         }
         manifests

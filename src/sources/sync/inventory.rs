@@ -3,12 +3,16 @@
 
 use std::collections::BTreeMap;
 
+use clos_resources::names::ANNOTATION_CONFIRMED_REMOVALS;
+use clos_resources::removals::Removals;
 use serde_json::{Value, json};
 
 use crate::set::ObjectKey;
 
 /// The entry of the `ConfigMap`'s data.
 const ENTRY: &str = "objects";
+/// The entry that reports removals that are held back, as JSON.
+pub const HELD: &str = "held";
 
 /// The objects that a source applied, with their UIDs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,6 +53,25 @@ impl Inventory {
             })
             .collect::<Result<_, _>>()
             .map(Self)
+    }
+
+    /// What a `ConfigMap` reports as held back, and the token that a person has confirmed.
+    pub fn guard(config_map: &Value) -> (Option<Removals>, Option<String>) {
+        let held = config_map["data"][HELD].as_str();
+        let annotations = &config_map["metadata"]["annotations"];
+        (
+            held.and_then(|text| serde_json::from_str(text).ok()),
+            annotations[ANNOTATION_CONFIRMED_REMOVALS]
+                .as_str()
+                .map(str::to_owned),
+        )
+    }
+
+    /// The merge patch that writes this inventory. What was held back or confirmed before is over with it.
+    pub fn patch(&self) -> Value {
+        let mut data = self.data();
+        data[HELD] = Value::Null;
+        json!({ "metadata": { "annotations": { ANNOTATION_CONFIRMED_REMOVALS: null } }, "data": data })
     }
 
     /// The `data` of the `ConfigMap`.

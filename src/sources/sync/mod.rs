@@ -10,19 +10,17 @@ mod tests;
 use std::collections::BTreeMap;
 
 use clos_resources::names::LABEL_SOURCE;
+use clos_resources::removals::{Removals, too_many};
 use serde_json::{Value, json};
 
 pub use action::{Cause, Step, SyncAction};
 pub use fields::ANNOTATION_APPLIED_FIELDS;
-pub use inventory::{Inventory, InventoryError};
+pub use inventory::{HELD, Inventory, InventoryError};
 
 use crate::kinds::holds_others;
 use crate::manifest::{Declared, Mistake, Mistakes};
 use crate::set::{DesiredSet, ObjectKey};
 use fields::{Fields, annotation, difference};
-
-/// Pruning fewer objects than this needs no confirmation, however few there are.
-const UNGUARDED: usize = 5;
 
 /// How a set is synchronised.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,10 +29,6 @@ pub struct SyncOptions {
     pub source: Option<String>,
     /// Whether what the source applied and declares no more is deleted.
     pub prune: bool,
-    /// Whether a set without any object may prune everything.
-    pub allow_empty: bool,
-    /// Whether more than a quarter of what was applied may be pruned at once.
-    pub allow_many: bool,
 }
 
 /// What the API holds, as far as a set is concerned.
@@ -44,6 +38,10 @@ pub struct Observed {
     pub live: BTreeMap<ObjectKey, Value>,
     /// What the source applied, by its own record.
     pub inventory: Inventory,
+    /// The token of the removals that a person has confirmed.
+    pub confirmed: Option<String>,
+    /// The removals that are reported as held back.
+    pub held: Option<Removals>,
 }
 
 /// What has to be done, in order.
@@ -65,24 +63,16 @@ pub enum Refusal {
     /// Something is wrong with the declarations.
     #[error(transparent)]
     Mistakes(#[from] Mistakes),
-    /// Nothing is declared any more.
+    /// Nothing is declared any more. An empty folder is more often a mistake than a wish, however little it declared.
     #[error(
-        "nothing is declared any more, and {applied} objects were; nothing was changed. If they shall all go, allow an empty source"
+        "nothing is declared any more, and {} objects were; nothing was changed. If they shall all go: clos confirm", .0.of
     )]
-    Empty {
-        /// How many objects the source applied.
-        applied: usize,
-    },
+    Empty(Removals),
     /// Too much would go at once.
     #[error(
-        "{pruned} of {applied} objects are no longer declared, more than a quarter; nothing was changed. If they shall go, confirm it"
+        "{} of {} objects are no longer declared, more than a quarter; nothing was changed. If they shall go: clos confirm", .0.count, .0.of
     )]
-    Many {
-        /// How many objects would be pruned.
-        pruned: usize,
-        /// How many objects the source applied.
-        applied: usize,
-    },
+    Many(Removals),
 }
 
 /// Plans how the API comes to hold what is declared. A second plan after the first was carried out is empty. Of a set with
@@ -120,8 +110,7 @@ pub fn plan_sync(
     }
     let whole = desired.mistakes.is_empty() && plan.conflicts.is_empty();
     if let (Some(source), true) = (&options.source, options.prune && whole) {
-        plan.actions
-            .extend(prune(desired, observed, source, options)?);
+        plan.actions.extend(prune(desired, observed, source)?);
     }
     Ok(plan)
 }
@@ -131,11 +120,18 @@ fn prune(
     desired: &DesiredSet,
     observed: &Observed,
     source: &str,
-    options: &SyncOptions,
 ) -> Result<Vec<SyncAction>, Refusal> {
     let applied = observed.inventory.0.len();
-    if desired.objects.is_empty() && applied > 0 && !options.allow_empty {
-        return Err(Refusal::Empty { applied });
+    let removals = |going: &mut dyn Iterator<Item = (&ObjectKey, &String)>| {
+        let going = going.map(|(key, uid)| (format!("{key} {uid}"), key.to_string()));
+        Removals::new(&going.collect(), applied, true)
+    };
+    let confirmed = |held: &Removals| observed.confirmed.as_ref() == Some(&held.token);
+    if desired.objects.is_empty() && applied > 0 {
+        let held = removals(&mut observed.inventory.0.iter());
+        if !confirmed(&held) {
+            return Err(Refusal::Empty(held));
+        }
     }
     let undeclared = observed
         .inventory
@@ -166,14 +162,19 @@ fn prune(
             })
         })
         .collect();
-    let pruned = actions
+    let pruned: Vec<(&ObjectKey, &String)> = actions
         .iter()
-        .filter(|action| matches!(action.step, Step::Prune { .. }))
-        .count();
-    // An empty set that is allowed says clearly enough that everything shall go.
-    let confirmed = options.allow_many || desired.objects.is_empty();
-    if pruned >= UNGUARDED && pruned * 4 > applied && !confirmed {
-        return Err(Refusal::Many { pruned, applied });
+        .filter_map(|action| match &action.step {
+            Step::Prune { uid } => Some((&action.key, uid)),
+            Step::Create(_) | Step::Patch(_) | Step::Release(_) => None,
+        })
+        .collect();
+    // An empty set that was confirmed says clearly enough that everything shall go.
+    if too_many(pruned.len(), applied) && !desired.objects.is_empty() {
+        let held = removals(&mut pruned.into_iter());
+        if !confirmed(&held) {
+            return Err(Refusal::Many(held));
+        }
     }
     Ok(actions)
 }

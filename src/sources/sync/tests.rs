@@ -39,8 +39,17 @@ fn options() -> SyncOptions {
     SyncOptions {
         source: Some("shop".to_owned()),
         prune: true,
-        ..SyncOptions::default()
     }
+}
+
+/// The plan after a person has confirmed what it holds back.
+fn confirmed(desired: &DesiredSet, mut observed: Observed) -> SyncPlan {
+    if let Err(Refusal::Empty(held) | Refusal::Many(held)) =
+        plan_sync(desired, &observed, &options())
+    {
+        observed.confirmed = Some(held.token);
+    }
+    plan_sync(desired, &observed, &options()).unwrap()
 }
 
 /// What the API holds after a plan was carried out on it.
@@ -94,21 +103,14 @@ fn i6_a_plan_that_was_carried_out_leaves_nothing_to_do() {
 }
 
 #[test]
-fn i8_an_empty_set_prunes_nothing_unless_that_is_allowed() {
+fn i8_an_empty_set_prunes_nothing_unless_that_is_confirmed() {
     let observed = synced(&set(names(2)));
     let nothing = set([]);
-    assert_eq!(
-        plan_sync(&nothing, &observed, &options()),
-        Err(Refusal::Empty { applied: 2 })
-    );
-    let allowed = SyncOptions {
-        allow_empty: true,
-        ..options()
+    let Err(Refusal::Empty(held)) = plan_sync(&nothing, &observed, &options()) else {
+        panic!("it is held back")
     };
-    assert_eq!(
-        lines(&plan_sync(&nothing, &observed, &allowed).unwrap()).len(),
-        2
-    );
+    assert_eq!(held.names, ["Service default/s0", "Service default/s1"]);
+    assert_eq!(lines(&confirmed(&nothing, observed)).len(), 2);
 }
 
 #[test]
@@ -121,23 +123,21 @@ fn i8_more_than_a_quarter_goes_only_when_confirmed() {
             .len(),
         5
     );
-    assert_eq!(
-        plan_sync(&set(names(14)), &observed, &options()),
-        Err(Refusal::Many {
-            pruned: 6,
-            applied: 20
-        })
-    );
-    let confirmed = SyncOptions {
-        allow_many: true,
-        ..options()
+    let Err(Refusal::Many(held)) = plan_sync(&set(names(14)), &observed, &options()) else {
+        panic!("it is held back")
     };
+    assert_eq!((held.count, held.of), (6, 20));
     assert_eq!(
-        plan_sync(&set(names(14)), &observed, &confirmed)
-            .unwrap()
-            .actions
-            .len(),
+        confirmed(&set(names(14)), observed.clone()).actions.len(),
         6
+    );
+    let another = Observed {
+        confirmed: Some(held.token),
+        ..observed
+    };
+    assert!(
+        plan_sync(&set(names(13)), &another, &options()).is_err(),
+        "seven are not the six that were confirmed"
     );
     let few = synced(&set(names(6)));
     assert_eq!(
@@ -375,15 +375,14 @@ proptest! {
 
     #[test]
     fn a_crash_between_any_two_steps_is_made_up_for(before in 0..6usize, after in 0..6usize, steps in 0..12usize) {
-        let allowed = SyncOptions { allow_empty: true, ..options() };
         let observed = synced(&set(names(before)));
         let desired = set((0..after).map(|number| format!("s{}", number + 3)));
-        let mut cut = plan_sync(&desired, &observed, &allowed).unwrap();
+        let mut cut = confirmed(&desired, observed.clone());
         cut.actions.truncate(steps);
         let halfway = carried_out(&cut, observed);
-        let again = carried_out(&plan_sync(&desired, &halfway, &allowed).unwrap(), halfway);
+        let again = carried_out(&confirmed(&desired, halfway.clone()), halfway);
         prop_assert!(again.live.keys().eq(desired.objects.keys()));
-        prop_assert_eq!(plan_sync(&desired, &again, &allowed).unwrap().actions, []);
+        prop_assert_eq!(confirmed(&desired, again).actions, []);
     }
 
     #[test]

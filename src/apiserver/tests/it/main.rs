@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod audits;
+mod backups;
 mod kubectl;
 mod lifetime;
 mod reads;

@@ -525,6 +525,43 @@ async fn a_namespace_terminates_until_it_is_finalized() {
 }
 
 #[tokio::test]
+async fn namespaces_that_the_server_counts_on_are_never_deleted() {
+    let server = Server::new().await;
+    for name in ["kube-public", "kube-node-lease", "a-shop"] {
+        let body = json!({ "metadata": { "name": name } });
+        assert_eq!(server.post("/api/v1/namespaces", &body).await.code, 201);
+    }
+    let revision = server.store.revision();
+    for name in [
+        "default",
+        "kube-system",
+        "clos-system",
+        "kube-public",
+        "kube-node-lease",
+    ] {
+        for options in ["", "?dryRun=All", "?propagationPolicy=Foreground"] {
+            let refused = server
+                .delete(&format!("/api/v1/namespaces/{name}{options}"))
+                .await;
+            assert_eq!(
+                refused.failure(),
+                format!(
+                    "403 Forbidden: namespaces \"{name}\" is forbidden: this namespace may not be deleted"
+                )
+            );
+        }
+    }
+    // Not even those that come before them go.
+    let refused = server.delete("/api/v1/namespaces").await;
+    assert_eq!(refused.code, 403, "{}", refused.text);
+    assert_eq!(server.store.revision(), revision, "nothing was touched");
+    // Objects of another kind may have such a name.
+    server.widget("default").await;
+    assert_eq!(server.delete(&format!("{WIDGETS}/default")).await.code, 200);
+    assert_eq!(server.delete("/api/v1/namespaces/a-shop").await.code, 200);
+}
+
+#[tokio::test]
 async fn a_dry_run_answers_as_if_and_stores_nothing() {
     let server = Server::new().await;
     let stored = server.widget("a").await;

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use clos_audit::event::Outcome;
 use clos_engine::fake::Call;
+use clos_plan::observed::Container;
+use http::{Method, StatusCode};
 use serde_json::json;
 
-use crate::world::{World, message};
+use crate::world::{World, message, runs, within};
 
 #[tokio::test]
 async fn i2_a_pass_with_nothing_to_do_writes_nothing() {
@@ -117,4 +119,52 @@ async fn the_controllers_act_under_their_own_names() {
     assert_eq!(made.event.actor, "controller:service");
     let service = world.reconciles("Service", "web").await;
     assert_eq!(service[0].event.actions, ["create instance web-0"]);
+}
+
+/// A world with a service of one replica that runs, and how many audit events its Instance has.
+async fn running() -> (World, usize) {
+    let world = World::new().await;
+    world.service("web", json!({})).await;
+    world.ready("web").await;
+    world.settle().await;
+    let before = world.reconciles("Instance", "web-0").await.len();
+    (world, before)
+}
+
+async fn killed_and_repaired(world: &World) {
+    world.engine.kill_by_hand(&world.container("web-0").id);
+    let running = |all: &[Container]| all.iter().all(runs);
+    world.until_containers("a repair", running).await;
+    world.settle().await;
+}
+
+async fn is_repaired_once_since(world: &World, before: usize) {
+    let entries = world.reconciles("Instance", "web-0").await;
+    let repairs = entries[before..].iter().map(|entry| entry.event.result);
+    assert_eq!(repairs.collect::<Vec<_>>(), [Outcome::Repaired]);
+}
+
+#[tokio::test]
+async fn i9_a_repair_while_the_disk_is_full_is_recorded_when_it_is_not_any_more() {
+    let (world, before) = running().await;
+    world.disk.set_full(true);
+    killed_and_repaired(&world).await;
+    assert_eq!(world.reconciles("Instance", "web-0").await.len(), before);
+    world.disk.set_full(false);
+    within("space", world.store.writable()).await;
+    world.journal.record_kept().await.unwrap();
+    world.advance(Duration::from_secs(61)).await;
+    world.settle().await;
+    is_repaired_once_since(&world, before).await;
+}
+
+#[tokio::test]
+async fn i9_a_repair_leaves_its_audit_event_though_its_status_cannot_be_written() {
+    let (world, before) = running().await;
+    world.refuse(|method, path| {
+        let status = *method == Method::PATCH && path.ends_with("/status");
+        status.then_some(StatusCode::INTERNAL_SERVER_ERROR)
+    });
+    killed_and_repaired(&world).await;
+    is_repaired_once_since(&world, before).await;
 }

@@ -425,3 +425,30 @@ async fn instances_belong_to_their_service_and_carry_our_finalizer() {
     );
     assert_eq!(instance.finalizers(), ["clos.dev/container"]);
 }
+
+#[tokio::test]
+async fn an_image_that_the_registry_has_for_other_platforms_alone_is_told_as_that() {
+    let world = World::new().await;
+    let error = clos_engine::Error::Pull {
+        message: "no matching manifest for linux/arm64 in the manifest list entries".to_owned(),
+        transient: false,
+    };
+    world.engine.fail_next(Call::Pull, 1, &error);
+    world.service("web", json!({ "image": "web:arm" })).await;
+    world.until_reason("web", "ImageArchMismatch").await;
+}
+
+#[tokio::test]
+async fn a_service_that_cannot_be_as_declared_tells_why_once() {
+    let world = World::new().await;
+    world.service("web", json!({ "group": "other" })).await;
+    world
+        .until_news("DependencyNotReady: group other does not exist")
+        .await;
+    world.settle().await;
+    let news = world.news().await;
+    let told = news
+        .iter()
+        .filter(|line| line.starts_with("DependencyNotReady: "));
+    assert_eq!(told.count(), 1, "{news:#?}");
+}

@@ -207,3 +207,92 @@ async fn stopping_leaves_the_containers_and_starting_again_touches_nothing() {
         clock()
     );
 }
+
+fn words(host: &Host) -> String {
+    let conditions = host.status.iter().flat_map(|status| &status.conditions);
+    conditions.map(|one| one.message.clone()).collect()
+}
+
+#[tokio::test]
+async fn an_engine_whose_events_end_at_once_is_kept_in_step_with_by_lists_and_says_so() {
+    let world = World::new().await;
+    world.service("web", json!({})).await;
+    world.ready("web").await;
+    world.settle().await;
+    for _ in 0..3 {
+        world.engine.end_events_at_once();
+        world.settle().await;
+    }
+    let ends_at_once = |host: &Host| {
+        condition(host) == "Ready" && words(host).contains("its events end as soon as they begin")
+    };
+    world.until_host(ends_at_once).await;
+    assert!(
+        world
+            .metrics
+            .encode()
+            .contains("clos_engine_events_broken 1")
+    );
+    world.engine.kill_by_hand(&world.container("web-0").id);
+    world.engine.end_events_at_once();
+    world
+        .until_containers("a repair by a list", |all| all.iter().all(runs))
+        .await;
+    world.ready("web").await;
+    world.engine.keep_events();
+    world.settle().await;
+    world.advance(std::time::Duration::from_secs(6)).await;
+    world
+        .until_host(|host| condition(host) == "Ready" && !ends_at_once(host))
+        .await;
+    assert!(
+        world
+            .metrics
+            .encode()
+            .contains("clos_engine_events_broken 0")
+    );
+}
+
+#[tokio::test]
+async fn i3_an_engine_that_goes_away_after_its_events_ended_at_once_is_unknown() {
+    let world = World::new().await;
+    world.service("web", json!({})).await;
+    world.ready("web").await;
+    for _ in 0..4 {
+        world.engine.end_events_at_once();
+        world.settle().await;
+    }
+    world.engine.forget_calls();
+    world.engine.go_away();
+    world
+        .until_host(|host| condition(host) == "EngineUnavailable")
+        .await;
+    world.change("web", json!({ "replicas": 2 })).await;
+    world.settle().await;
+    assert_eq!(world.engine.mutating_calls(), [""; 0]);
+    world.engine.keep_events();
+    world.engine.come_back();
+    world.ready("web").await;
+}
+
+#[tokio::test]
+async fn an_instance_that_the_engine_keeps_failing_to_show_says_so_until_it_is_shown() {
+    let world = World::new().await;
+    world.service("web", json!({})).await;
+    world.ready("web").await;
+    world.settle().await;
+    let busy = clos_engine::Error::Failed("devmapper is busy".to_owned());
+    world.engine.fail_next(Call::Observe, 3, &busy);
+    world.engine.kill_by_hand(&world.container("web-0").id);
+    world
+        .until_instance("web-0", |web| {
+            message(web).starts_with(
+                "EngineUnavailable: cannot look at container clos_default_web-0: devmapper is busy, since ",
+            )
+        })
+        .await;
+    world
+        .until_containers("a repair", |all| all.iter().all(runs))
+        .await;
+    world.ready("web").await;
+}

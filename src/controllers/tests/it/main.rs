@@ -2,13 +2,19 @@
 //! that is not real is the container engine. Every test waits for conditions, none for a time.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod again;
 mod audits;
 mod converge;
+mod declared;
 mod deletion;
 mod engine_away;
 mod foreign;
 mod many;
+mod orphans;
 mod ports;
+mod refused;
 mod repair;
+mod trouble;
+mod unwritten;
 mod values;
 mod world;

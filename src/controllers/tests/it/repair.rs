@@ -168,6 +168,32 @@ async fn a_renamed_container_is_known_by_its_id_and_not_doubled() {
 }
 
 #[tokio::test]
+async fn a_container_renamed_before_the_first_look_at_it_is_not_doubled() {
+    let world = World::new().await;
+    world.engine.hold(Call::StartContainer);
+    world.service("web", json!({})).await;
+    world
+        .until_containers("a container", |all| !all.is_empty())
+        .await;
+    let made = world.container("web-0").id;
+    world.engine.rename_by_hand(&made, "somebody-renamed-me");
+    world.engine.release(Call::StartContainer);
+    world.ready("web").await;
+    world.settle().await;
+    let all: Vec<String> = world
+        .engine
+        .containers()
+        .into_iter()
+        .map(|c| c.id)
+        .collect();
+    assert_eq!(all, [made]);
+    world.delete::<clos_resources::Service>("web").await;
+    world
+        .until_containers("the removal", <[Container]>::is_empty)
+        .await;
+}
+
+#[tokio::test]
 async fn what_no_event_told_is_found_by_the_next_list() {
     let world = running().await;
     world.engine.drop_events(10);
@@ -257,4 +283,33 @@ async fn drift_and_repair_are_told_once_each() {
         text.contains("clos_drift_repaired_total{cause=\"ended\"} 1"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn repairs_of_different_kinds_are_told_apart() {
+    let world = running().await;
+    repaired(&world, |id| world.engine.kill_by_hand(id)).await;
+    world.until_news("Repaired: started again in ").await;
+    world.settle().await;
+    world.engine.pause_by_hand(&world.container("web-0").id);
+    world.until_news("Repaired: thawed in ").await;
+}
+
+#[tokio::test]
+async fn limits_that_were_changed_while_events_were_dropped_are_put_right() {
+    let world = World::new().await;
+    world.service("web", json!({})).await;
+    world.ready("web").await;
+    world.settle().await;
+    let limits = LimitOptions {
+        memory: Some(8 << 20),
+        ..LimitOptions::default()
+    };
+    let (before, after) = repaired(&world, |id| {
+        world.engine.drop_events(1);
+        world.engine.update_by_hand(id, limits);
+        world.engine.overflow_events();
+    })
+    .await;
+    assert_ne!(before.id, after.id);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::future::Future;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use clos_apiserver::{ApiServer, ApiServerConfig, Retention};
@@ -14,17 +14,20 @@ use clos_engine::Engine;
 use clos_engine::fake::{Builder, FakeEngine};
 use clos_plan::observed::{Container, ContainerState};
 use clos_resources::{Group, Host, Instance, Port, Service};
-use clos_store::Store;
+use clos_store::{FakeDisk, Options, Store};
 use clos_telemetry::Metrics;
 use futures::{StreamExt, TryStreamExt};
+use http::{Method, Request, Response, StatusCode};
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Patch, PatchParams, PostParams};
+use kube::client::Body;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -49,13 +52,47 @@ pub(crate) struct World {
     pub(crate) engine: FakeEngine,
     pub(crate) client: Client,
     pub(crate) store: Store,
+    pub(crate) disk: FakeDisk,
     pub(crate) journal: Journal,
     pub(crate) metrics: Metrics,
     pub(crate) installation: String,
+    /// Whether the controllers may take for granted that they know what is declared.
+    pub(crate) declared: watch::Sender<bool>,
     seen: Arc<dyn Engine>,
+    refusals: Refusals,
     server: ApiServer,
     redactor: Redactor,
     running: Option<(CancellationToken, JoinHandle<Result<(), RunError>>)>,
+}
+
+/// Which requests of the controllers are refused, by method and path, and how.
+#[derive(Clone, Default)]
+struct Refusals(Arc<Mutex<Option<Refusal>>>);
+
+type Refusal = Box<dyn FnMut(&Method, &str) -> Option<StatusCode> + Send>;
+
+impl Refusals {
+    /// A client whose requests may be refused before the API sees them.
+    fn before(&self, client: Client) -> Client {
+        let refusals = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let mut refusal = refusals.0.lock().unwrap();
+            let refused = refusal
+                .as_mut()
+                .and_then(|refusal| refusal(request.method(), request.uri().path()));
+            let client = client.clone();
+            async move {
+                let Some(code) = refused else {
+                    return client.send(request).await;
+                };
+                let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code.as_u16(), "message": "refused by the test", "reason": "Test" });
+                let answer = Response::builder().status(code);
+                let body = Body::from(status.to_string().into_bytes());
+                Ok::<_, kube::Error>(answer.body(body).unwrap())
+            }
+        });
+        Client::new(service, "default")
+    }
 }
 
 /// An engine on which `web:1` and `web:2` are present and run.
@@ -81,7 +118,8 @@ impl World {
 
     /// A machine whose controllers see the engine through `seen`.
     pub(crate) async fn seeing(engine: FakeEngine, seen: Arc<dyn Engine>) -> Self {
-        let store = Store::in_memory();
+        let disk = FakeDisk::default();
+        let store = Store::with_backend(disk.clone(), Options::default()).unwrap();
         let redactor = Redactor::default();
         let journal = Journal::new(store.clone(), redactor.clone(), clock);
         let metrics = Metrics::new();
@@ -102,10 +140,13 @@ impl World {
             engine,
             client,
             store,
+            disk,
             journal,
             metrics,
             installation,
+            declared: watch::Sender::new(true),
             seen,
+            refusals: Refusals::default(),
             server,
             redactor,
             running: None,
@@ -126,13 +167,14 @@ impl World {
     pub(crate) fn start_as(&mut self, change: impl FnOnce(&mut Config)) {
         let mut config = Config::new(HOST.to_owned(), self.installation.clone(), clock);
         change(&mut config);
-        let server = self.server.clone();
+        let (server, refusals) = (self.server.clone(), self.refusals.clone());
         let controllers = Controllers {
             config,
-            client: Box::new(move |identity| server.client(identity)),
+            client: Box::new(move |identity| refusals.before(server.client(identity))),
             engine: Arc::clone(&self.seen),
             journal: self.journal.clone(),
             metrics: self.metrics.clone(),
+            declared: self.declared.subscribe(),
             redactor: self.redactor.clone(),
         };
         let stop = CancellationToken::new();
@@ -152,6 +194,19 @@ impl World {
             .await
             .unwrap()
             .unwrap();
+    }
+
+    /// From now on those requests of the controllers are refused for which `refusal` gives a code.
+    pub(crate) fn refuse(
+        &self,
+        refusal: impl FnMut(&Method, &str) -> Option<StatusCode> + Send + 'static,
+    ) {
+        *self.refusals.0.lock().unwrap() = Some(Box::new(refusal));
+    }
+
+    /// From now on no request is refused.
+    pub(crate) fn accept(&self) {
+        *self.refusals.0.lock().unwrap() = None;
     }
 
     /// Moves the time forward.

@@ -31,6 +31,8 @@ pub(super) struct Pace {
     pub(super) ping_every: Duration,
     /// It hangs when it does not answer within this.
     pub(super) ping_deadline: Duration,
+    /// A connection is given up when the engine does not answer within this: one that was just started is slower than one that runs.
+    pub(super) connect_deadline: Duration,
     /// The pause after the first failure; it doubles with each.
     pub(super) first_pause: Duration,
     /// The longest pause. A connection that held for longer starts with the shortest again.
@@ -40,8 +42,10 @@ pub(super) struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Self {
-            ping_every: Duration::from_secs(10),
-            ping_deadline: Duration::from_secs(10),
+            // Whoever waits for a hung engine knows within ten seconds.
+            ping_every: Duration::from_secs(3),
+            ping_deadline: Duration::from_secs(3),
+            connect_deadline: Duration::from_secs(10),
             first_pause: Duration::from_millis(50),
             longest_pause: Duration::from_secs(5),
         }
@@ -85,6 +89,8 @@ enum Message {
     },
     Overflow,
     Container(ContainerEvent),
+    /// A container that is none of ours, or an image: who waits for it is told.
+    Other(EngineEvent),
     /// A container was taken off a network. The engine says neither by whom nor whose container it is.
     Disconnected {
         container: String,
@@ -111,15 +117,17 @@ async fn keep_reading(engine: DockerEngine, pace: Pace, queue: Arc<Queue>) {
 
 /// Reads until the connection is lost, and gives the reason.
 async fn read(engine: &DockerEngine, pace: Pace, queue: &Queue) -> Error {
+    // It may be another engine than before.
+    engine.forget_version();
     let since = match engine_time(engine, pace).await {
         Ok(since) => since,
         Err(error) => return error,
     };
-    let containers = match subscribe(engine, &since, &container_filters()) {
+    let containers = match subscribe(engine, &since, &container_filters()).await {
         Ok(events) => events,
         Err(error) => return error,
     };
-    let networks = match subscribe(engine, &since, &network_filters()) {
+    let others = match subscribe(engine, &since, &other_filters()).await {
         Ok(events) => events,
         Err(error) => return error,
     };
@@ -128,7 +136,7 @@ async fn read(engine: &DockerEngine, pace: Pace, queue: &Queue) -> Error {
     let ends = |events: BoxStream<'static, Result<EventMessage, Error>>| {
         events.map(Some).chain(stream::iter([None]))
     };
-    let mut events = stream::select(ends(containers), ends(networks));
+    let mut events = stream::select(ends(containers), ends(others));
     loop {
         match tokio::time::timeout(pace.ping_every, events.next()).await {
             Err(_) => {
@@ -138,6 +146,9 @@ async fn read(engine: &DockerEngine, pace: Pace, queue: &Queue) -> Error {
             }
             Ok(Some(Some(Ok(event)))) => {
                 if let Some(message) = understand(event) {
+                    if let Message::Container(event) = &message {
+                        engine.ends.hear(event);
+                    }
                     queue.push(message);
                 }
             }
@@ -152,7 +163,7 @@ async fn read(engine: &DockerEngine, pace: Pace, queue: &Queue) -> Error {
     }
 }
 
-fn subscribe(
+async fn subscribe(
     engine: &DockerEngine,
     since: &str,
     filters: &BTreeMap<&str, Vec<&str>>,
@@ -169,7 +180,7 @@ fn subscribe(
         filters: Some(filters),
     };
     let address = engine.address.clone();
-    let events = engine.client(&call)?.events(Some(options));
+    let events = engine.client(&call).await?.events(Some(options));
     Ok(events
         .map(move |event| event.map_err(|error| call.failed(&address, &error)))
         .boxed())
@@ -198,14 +209,26 @@ fn container_filters() -> BTreeMap<&'static str, Vec<&'static str>> {
     ])
 }
 
-/// Events of networks carry no labels of the container, so they are of all containers.
-fn network_filters() -> BTreeMap<&'static str, Vec<&'static str>> {
-    BTreeMap::from([("type", vec!["network"]), ("event", vec!["disconnect"])])
+/// What happens to others and may matter to ours. Events of networks carry no labels of the container, so they are of all containers.
+fn other_filters() -> BTreeMap<&'static str, Vec<&'static str>> {
+    let actions = vec![
+        "disconnect",
+        "destroy",
+        "rename",
+        "pull",
+        "tag",
+        "import",
+        "load",
+    ];
+    BTreeMap::from([
+        ("type", vec!["network", "container", "image"]),
+        ("event", actions),
+    ])
 }
 
 /// The engine's clock, as its `since` takes it, and proof that it answers.
 async fn engine_time(engine: &DockerEngine, pace: Pace) -> Result<String, Error> {
-    let call = Call::within("info", pace.ping_deadline);
+    let call = Call::within("info", pace.connect_deadline);
     let info = engine
         .ask(call, |client| async move { client.info().await })
         .await?;
@@ -237,19 +260,25 @@ async fn tell(engine: &DockerEngine, message: Message) -> Option<EngineEvent> {
         Message::Lost { reason } => Some(EngineEvent::Lost { reason }),
         Message::Overflow => Some(EngineEvent::Overflow),
         Message::Container(event) => Some(EngineEvent::Container(event)),
+        Message::Other(event) => Some(event),
         Message::Disconnected { container, at } => {
             // An engine in trouble shows in the stream itself.
-            let shown = inspect::container(engine.inspect(&container).await.ok()??);
+            let Some(shown) = engine.inspect(&container).await.ok()? else {
+                return Some(EngineEvent::Freed { id: container });
+            };
+            let shown = inspect::container(shown);
             let running = matches!(
                 shown.state,
                 ContainerState::Running { .. } | ContainerState::Paused { .. }
             );
+            let Some(installation) = shown.labels.get(names::LABEL_INSTALLATION).cloned() else {
+                // Its ports are free only now: its end was before.
+                return Some(EngineEvent::Freed { id: shown.id });
+            };
             // Every container that ends leaves its networks, too: that is told already.
-            let installation = shown
-                .labels
-                .get(names::LABEL_INSTALLATION)
-                .filter(|_| running)?
-                .clone();
+            if !running {
+                return None;
+            }
             Some(EngineEvent::Container(of(
                 installation,
                 |name| shown.labels.get(name).cloned(),
@@ -272,7 +301,11 @@ fn understand(event: EventMessage) -> Option<Message> {
     let action = event.action?;
     match event.typ? {
         EventMessageTypeEnum::CONTAINER => {
-            let installation = attributes.get(names::LABEL_INSTALLATION)?.clone();
+            let Some(installation) = attributes.get(names::LABEL_INSTALLATION).cloned() else {
+                let gone = ["destroy", "rename"].contains(&action.as_str());
+                let id = actor.id.filter(|_| gone)?;
+                return Some(Message::Other(EngineEvent::Freed { id }));
+            };
             let what = happened(&action, &attributes)?;
             Some(Message::Container(of(
                 installation,
@@ -286,6 +319,14 @@ fn understand(event: EventMessage) -> Option<Message> {
             container: attributes.get("container")?.clone(),
             at,
         }),
+        EventMessageTypeEnum::IMAGE
+            if ["pull", "tag", "import", "load"].contains(&action.as_str()) =>
+        {
+            let name = attributes.get("name").or(actor.id.as_ref()).cloned();
+            // What was loaded or imported goes by its digest, whatever its names are.
+            let name = name.filter(|name| !name.starts_with("sha256:"));
+            Some(Message::Other(EngineEvent::Image { name }))
+        }
         // Not asked for.
         _ => None,
     }
@@ -356,7 +397,10 @@ impl Queue {
                 self.arrived.notify_one();
                 return;
             }
+            // Whoever waits for it looks some time anyway: it pushes nothing out.
+            Message::Other(_) if messages.len() >= WAITING => return,
             Message::Container(_)
+            | Message::Other(_)
             | Message::Disconnected { .. }
             | Message::Connected
             | Message::Overflow => {}

@@ -8,6 +8,7 @@ use crate::docker::stub::{Reply, Stub, lively};
 const QUICK: Pace = Pace {
     ping_every: Duration::from_millis(20),
     ping_deadline: Duration::from_millis(200),
+    connect_deadline: Duration::from_millis(200),
     first_pause: Duration::from_millis(1),
     longest_pause: Duration::from_millis(5),
 };
@@ -100,8 +101,28 @@ fn an_event_of_a_foreign_container_is_none_of_ours() {
         understand(message("container", "die", &[("exitCode", "1")])),
         None
     );
-    assert_eq!(understand(message("image", "pull", &[])), None);
+    let gone = Message::Other(EngineEvent::Freed {
+        id: "0f0f".to_owned(),
+    });
+    assert_eq!(
+        understand(message("container", "destroy", &[])),
+        Some(gone.clone())
+    );
+    assert_eq!(understand(message("container", "rename", &[])), Some(gone));
     assert_eq!(understand(EventMessage::default()), None);
+}
+
+#[test]
+fn an_image_that_came_is_told_with_its_name_when_the_engine_says_it() {
+    let image = |action, name| match understand(message("image", action, &[("name", name)])) {
+        Some(Message::Other(EngineEvent::Image { name })) => name,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(image("pull", "web:1"), Some("web:1".to_owned()));
+    assert_eq!(image("tag", "shop/web:1"), Some("shop/web:1".to_owned()));
+    assert_eq!(image("load", "sha256:0f0f"), None);
+    assert_eq!(image("import", "sha256:0f0f"), None);
+    assert_eq!(understand(message("image", "delete", &[])), None);
 }
 
 #[tokio::test]
@@ -235,13 +256,19 @@ async fn an_engine_that_is_away_is_lost_until_it_is_there() {
 }
 
 #[tokio::test]
-async fn leaving_a_network_is_told_of_a_running_container_of_ours_only() {
-    for (state, ours, told) in [
-        ("running", true, true),
-        ("exited", true, false),
-        ("running", false, false),
+async fn leaving_a_network_is_told_of_a_running_container_of_ours_and_frees_what_another_one_held()
+{
+    for (state, ours, changes, frees) in [
+        ("running", true, true, false),
+        ("exited", true, false, false),
+        ("running", false, false, true),
+        ("exited", false, false, true),
+        ("gone", false, false, true),
     ] {
         let stub = Stub::start(move |request| match request {
+            "GET /containers/0f0f/json" if state == "gone" => {
+                Reply::Body(404, r#"{"message":"No such container: 0f0f"}"#.to_owned())
+            }
             "GET /containers/0f0f/json" => {
                 let label = if ours {
                     "clos.dev/installation"
@@ -265,6 +292,8 @@ async fn leaving_a_network_is_told_of_a_running_container_of_ours_only() {
         .unwrap();
         let event = tell(&stub.engine(), left).await;
         let changed = matches!(&event, Some(EngineEvent::Container(event)) if event.what == Happened::Changed);
-        assert_eq!(changed, told, "{state} {ours}: {event:?}");
+        assert_eq!(changed, changes, "{state} {ours}: {event:?}");
+        let freed = matches!(&event, Some(EngineEvent::Freed { id }) if id == "0f0f");
+        assert_eq!(freed, frees, "{state} {ours}: {event:?}");
     }
 }

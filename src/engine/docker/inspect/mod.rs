@@ -78,13 +78,17 @@ pub(super) fn image(shown: ImageInspect) -> Image {
     }
 }
 
-/// One network.
-pub(super) fn network(shown: bollard::models::Network) -> Network {
-    Network {
-        id: shown.id.unwrap_or_default(),
-        name: shown.name.unwrap_or_default(),
-        labels: shown.labels.into_iter().flatten().collect(),
-    }
+/// Networks, the oldest first.
+pub(super) fn networks(mut shown: Vec<bollard::models::Network>) -> Vec<Network> {
+    shown.sort_by_cached_key(|network| (time(network.created.as_deref()), network.id.clone()));
+    shown
+        .into_iter()
+        .map(|network| Network {
+            id: network.id.unwrap_or_default(),
+            name: network.name.unwrap_or_default(),
+            labels: network.labels.into_iter().flatten().collect(),
+        })
+        .collect()
 }
 
 /// One volume.
@@ -170,8 +174,16 @@ fn health(shown: &EngineState) -> Health {
         None | Some(HealthStatusEnum::EMPTY | HealthStatusEnum::NONE) => Health::None,
         Some(HealthStatusEnum::STARTING) => Health::Starting,
         Some(HealthStatusEnum::HEALTHY) => Health::Healthy,
-        Some(HealthStatusEnum::UNHEALTHY) => Health::Unhealthy,
+        Some(HealthStatusEnum::UNHEALTHY) => Health::Unhealthy {
+            said: last_output(shown).unwrap_or_default(),
+        },
     }
+}
+
+/// What the last run of the health check wrote.
+fn last_output(shown: &EngineState) -> Option<String> {
+    let runs = shown.health.as_ref()?.log.as_ref()?;
+    runs.last()?.output.clone()
 }
 
 /// Engines before 25 add the container's short id to the aliases that were asked for.

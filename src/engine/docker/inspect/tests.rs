@@ -170,13 +170,16 @@ fn a_time_that_never_was_is_the_epoch() {
 
 #[test]
 fn the_images_own_health_check_is_read() {
-    let health =
-        |status: &str| with_state(&json!({ "Status": "running", "Health": { "Status": status } }));
+    let log = json!([{ "ExitCode": 0, "Output": "up" }, { "ExitCode": 1, "Output": "no route\n" }]);
+    let health = |status: &str| {
+        with_state(&json!({ "Status": "running", "Health": { "Status": status, "Log": log } }))
+    };
+    let said = "no route\n".to_owned();
     for (status, health_read) in [
         ("none", Health::None),
         ("starting", Health::Starting),
         ("healthy", Health::Healthy),
-        ("unhealthy", Health::Unhealthy),
+        ("unhealthy", Health::Unhealthy { said }),
     ] {
         assert_eq!(
             health(status),
@@ -262,4 +265,19 @@ fn ports_and_mounts_that_clos_never_asks_for_are_left_out() {
             ..LiveOptions::default()
         }
     );
+}
+
+#[test]
+fn networks_come_in_the_order_in_which_they_were_made() {
+    let shown = json!([
+        { "Id": "b", "Name": "shop", "Created": "2026-11-23T10:00:00.5Z" },
+        { "Id": "c", "Name": "shop", "Created": "2026-11-23T10:00:00.25+00:00" },
+        { "Id": "a", "Name": "shop", "Created": "2026-11-23T10:00:00.5Z" },
+        { "Id": "d", "Name": "shop", "Created": "2026-11-23T11:00:00+02:00" },
+    ]);
+    let ids: Vec<String> = networks(serde_json::from_value(shown).unwrap())
+        .into_iter()
+        .map(|network| network.id)
+        .collect();
+    assert_eq!(ids, ["d", "c", "a", "b"]);
 }

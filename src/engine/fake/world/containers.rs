@@ -102,8 +102,8 @@ impl World {
             let error = Error::NotFound(format!("network {name} not found"));
             return Err(self.failed_start(id, error));
         }
-        if let Some(message) = self.port_clash(id) {
-            return Err(self.failed_start(id, Error::PortTaken(message)));
+        if let Some(error) = self.port_clash(id) {
+            return Err(self.failed_start(id, error));
         }
         if let Course::Refused { message } = &self.container(id)?.program.course {
             let error = Error::Refused(message.clone());
@@ -114,7 +114,7 @@ impl World {
         container.starts += 1;
         container.shown.state = ContainerState::Running {
             started_at,
-            health: container.health,
+            health: container.health.clone(),
         };
         let code = match container.program.course {
             Course::Exits { code, starts } if container.starts <= starts => Some(code),
@@ -196,7 +196,7 @@ impl World {
         if let ContainerState::Paused { started_at } = container.shown.state {
             container.shown.state = ContainerState::Running {
                 started_at,
-                health: container.health,
+                health: container.health.clone(),
             };
             self.happened(id, [Happened::Unpaused]);
         }

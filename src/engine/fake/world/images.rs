@@ -6,6 +6,7 @@ use clos_plan::observed::Image;
 
 use super::World;
 use crate::error::Error;
+use crate::events::EngineEvent;
 use crate::fake::program::{FakeImage, Pull};
 
 impl World {
@@ -13,6 +14,9 @@ impl World {
         match self.registry.get(name) {
             Some(Pull::Has(image)) => {
                 self.images.insert(name.to_owned(), image.clone());
+                self.outbox.push(EngineEvent::Image {
+                    name: Some(name.to_owned()),
+                });
                 Ok(())
             }
             Some(Pull::Refuses { message, transient }) => Err(Error::Pull {

@@ -93,6 +93,15 @@ impl World {
         };
         let label = |name: &str| container.shown.labels.get(name).cloned();
         let Some(installation) = label(names::LABEL_INSTALLATION) else {
+            let freed = what.into_iter().filter(|what| {
+                matches!(
+                    what,
+                    Happened::Died { .. } | Happened::Destroyed | Happened::Changed
+                )
+            });
+            let id = id.to_owned();
+            self.outbox
+                .extend(freed.map(|_| EngineEvent::Freed { id: id.clone() }));
             return;
         };
         for what in what {

@@ -32,7 +32,12 @@ impl World {
                 .filter_map(|name| self.volumes.get_key_value(name))
                 .map(|(k, v)| (k.clone(), v.clone()))
                 .collect(),
-            image: self.images.get(&scope.image).map(image),
+            image: scope
+                .image
+                .as_ref()
+                .and_then(|name| self.images.get(name))
+                .map(image),
+            ..Observed::default()
         }
     }
 

@@ -4,6 +4,7 @@ use clos_plan::container::PortOptions;
 use clos_plan::observed::ContainerState;
 
 use super::{Inhabitant, World, short};
+use crate::error::Error;
 
 impl World {
     pub(in crate::fake) fn publishers(&self, port: u16) -> Vec<String> {
@@ -32,7 +33,7 @@ impl World {
             .collect()
     }
 
-    pub(super) fn port_clash(&self, id: &str) -> Option<String> {
+    pub(super) fn port_clash(&self, id: &str) -> Option<Error> {
         let container = self.containers.get(id)?;
         for port in &container.shown.live.ports {
             let PortOptions {
@@ -43,24 +44,28 @@ impl World {
             } = port;
             let held =
                 |other: &Inhabitant| other.shown.live.ports.iter().any(|held| clash(held, port));
+            let taken = |message: String| Error::PortTaken {
+                message,
+                port: Some(*host_port),
+            };
             let of_docker = "driver failed programming external connectivity on endpoint";
             if self
                 .containers
                 .values()
                 .any(|other| other.shown.id != id && holds_ports(&other.shown.state) && held(other))
             {
-                return Some(format!(
+                return Some(taken(format!(
                     "{of_docker} {} ({}): Bind for {host_ip}:{host_port} failed: port is already allocated",
                     container.shown.name, id
-                ));
+                )));
             }
             if self.listeners.contains_key(&(*protocol, *host_port)) {
-                return Some(format!(
+                return Some(taken(format!(
                     "{of_docker} {} ({}): Error starting userland proxy: listen {}4 {host_ip}:{host_port}: bind: address already in use",
                     container.shown.name,
                     id,
                     protocol.as_str()
-                ));
+                )));
             }
         }
         None

@@ -52,7 +52,7 @@ async fn i4_a_port_of_another_container_is_taken_until_that_one_is_gone() {
         .unwrap();
     let refused = bench.start(&waiting).await;
     assert!(
-        matches!(&refused, Err(Error::PortTaken(words)) if words.contains(&port.to_string())),
+        matches!(&refused, Err(Error::PortTaken { message, .. }) if message.contains(&port.to_string())),
         "{refused:?}"
     );
     assert_eq!(
@@ -74,7 +74,7 @@ async fn a_port_that_a_process_of_the_host_listens_on_is_taken() {
     let id = bench.create(publishing(&bench, "web", port)).await.unwrap();
     let refused = bench.start(&id).await;
     assert!(
-        matches!(&refused, Err(Error::PortTaken(words)) if words.contains("address already in use")),
+        matches!(&refused, Err(Error::PortTaken { message, .. }) if message.contains("address already in use")),
         "{refused:?}"
     );
     assert_eq!(bench.container("web").await.state, ContainerState::Created);

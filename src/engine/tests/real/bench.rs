@@ -20,12 +20,12 @@ use clos_plan::container::{ContainerOptions, LimitOptions, NetworkOptions};
 use clos_plan::observed::{Container, ContainerState, Observed};
 use clos_resources::names;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 
 use crate::image;
 
 /// Nothing that a test waits for takes longer.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One test's corner of the engine.
 pub(crate) struct Bench {
@@ -120,7 +120,7 @@ impl Bench {
             container_name: self.name(name),
             network_name: self.name("net"),
             volumes: vec![self.name("volume")],
-            image: image::BUSYBOX.to_owned(),
+            image: Some(image::BUSYBOX.to_owned()),
         }
     }
 
@@ -321,6 +321,7 @@ impl Events {
             loop {
                 match self.stream.next().await.expect("events have no end") {
                     EngineEvent::Container(event) if event.installation != self.installation => {}
+                    EngineEvent::Freed { .. } | EngineEvent::Image { .. } => {}
                     event => return event,
                 }
             }
@@ -328,6 +329,20 @@ impl Events {
         tokio::time::timeout(PATIENCE, reading)
             .await
             .expect("an event arrives")
+    }
+
+    /// The ids of the containers to which this happened, of all events that are here already.
+    pub(crate) fn arrived(&mut self, what: &Happened) -> BTreeSet<String> {
+        let mut ids = BTreeSet::new();
+        while let Some(Some(event)) = self.stream.next().now_or_never() {
+            if let EngineEvent::Container(event) = event
+                && event.installation == self.installation
+                && event.what == *what
+            {
+                ids.insert(event.id);
+            }
+        }
+        ids
     }
 
     /// What happens up to and with this.

@@ -9,7 +9,7 @@ use clos_engine::engine::Engine;
 use clos_engine::error::Error;
 use clos_engine::events::{EngineEvent, Happened};
 use clos_engine::logs::{LogLine, LogOptions};
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -178,6 +178,7 @@ async fn a_broken_event_stream_says_so_and_goes_on() {
             .unwrap();
         match event {
             EngineEvent::Container(event) if event.installation != bench.installation => {}
+            EngineEvent::Freed { .. } | EngineEvent::Image { .. } => {}
             event => return event,
         }
     };
@@ -196,4 +197,56 @@ async fn a_broken_event_stream_says_so_and_goes_on() {
         assert!(matches!(next().await, EngineEvent::Lost { .. }));
         assert_eq!(next().await, EngineEvent::Connected);
     }
+}
+
+/// Waits for an event that is so, whatever other tests do meanwhile.
+async fn until(
+    events: &mut (impl Stream<Item = EngineEvent> + Unpin),
+    so: impl Fn(&EngineEvent) -> bool,
+) {
+    let reading = async { while !so(&events.next().await.expect("events have no end")) {} };
+    tokio::time::timeout(Duration::from_mins(1), reading)
+        .await
+        .expect("the event arrives");
+}
+
+#[tokio::test]
+async fn what_a_foreign_container_gives_back_and_an_image_that_comes_are_told() {
+    let bench = Bench::new().await;
+    let mut events = bench.engine.events();
+    until(&mut events, |event| *event == EngineEvent::Connected).await;
+    let name = bench.name("foreign");
+    let body = bollard::models::ContainerCreateBody {
+        image: Some(crate::image::BUSYBOX.to_owned()),
+        ..bollard::models::ContainerCreateBody::default()
+    };
+    let options = bollard::query_parameters::CreateContainerOptionsBuilder::new()
+        .name(&name)
+        .build();
+    let made = bench.docker.create_container(Some(options), body).await;
+    let foreign = made.unwrap().id;
+    bench.docker.start_container(&foreign, None).await.unwrap();
+    let freed = |event: &EngineEvent| matches!(event, EngineEvent::Freed { id } if *id == foreign);
+    bench.docker.kill_container(&foreign, None).await.unwrap();
+    until(&mut events, freed).await;
+    bench.docker.remove_container(&foreign, None).await.unwrap();
+    until(&mut events, freed).await;
+
+    let (repo, tag) = (name.to_lowercase(), "1".to_owned());
+    let named = bollard::query_parameters::TagImageOptions {
+        repo: Some(repo.clone()),
+        tag: Some(tag),
+    };
+    let image = crate::image::BUSYBOX;
+    bench.docker.tag_image(image, Some(named)).await.unwrap();
+    let wanted = EngineEvent::Image {
+        name: Some(format!("{repo}:1")),
+    };
+    until(&mut events, |event| *event == wanted).await;
+    let unused: Option<bollard::query_parameters::RemoveImageOptions> = None;
+    bench
+        .docker
+        .remove_image(&format!("{repo}:1"), unused, None)
+        .await
+        .unwrap();
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use clos_plan::container::{ContainerOptions, NetworkOptions, VolumeOptions};
 use clos_plan::desired::{
-    Desired, Unresolved, Values, container_name, desired, network_name, references, volume_names,
+    Unresolved, Values, container_name, desired, network_name, references, volume_names,
 };
-use clos_resources::Instance;
+use clos_resources::{Instance, Port};
 use serde_json::{Value, json};
 
 use crate::world::{INSTALLATION, World, service};
@@ -16,8 +17,27 @@ fn instance(fields: Value) -> Instance {
     world.instances.remove("web-0").unwrap()
 }
 
+/// Everything that is asked for.
+#[derive(Debug)]
+struct Desired {
+    container: ContainerOptions,
+    #[expect(dead_code, reason = "printed")]
+    network: NetworkOptions,
+    #[expect(dead_code, reason = "printed")]
+    volumes: Vec<VolumeOptions>,
+    #[expect(dead_code, reason = "printed")]
+    claims: Vec<Port>,
+}
+
 fn resolve(fields: Value, values: &Values) -> Result<Desired, Unresolved> {
-    desired(&instance(fields), values, INSTALLATION)
+    let instance = instance(fields);
+    let desired = desired(&instance, values, INSTALLATION)?;
+    Ok(Desired {
+        container: desired.container(),
+        network: desired.network(),
+        volumes: desired.volumes(),
+        claims: desired.claims().to_vec(),
+    })
 }
 
 fn values(secrets: Value) -> Values {
@@ -26,6 +46,7 @@ fn values(secrets: Value) -> Values {
     Values {
         config_maps: secrets.clone(),
         secrets,
+        versions: None,
     }
 }
 
@@ -74,7 +95,7 @@ fn names_come_from_namespace_instance_group_and_volume() {
 
 #[test]
 fn values_are_looked_up_where_the_declaration_says() {
-    let references = references(&instance(refers(false)).spec);
+    let references = references(&instance(refers(false)).spec.container);
     assert_eq!(references.secrets.into_iter().collect::<Vec<_>>(), ["shop"]);
     assert_eq!(
         references.config_maps.into_iter().collect::<Vec<_>>(),

@@ -29,6 +29,10 @@ pub(crate) struct Engine {
     pub(crate) limits_kept: Option<LimitOptions>,
     /// The next start fails so.
     pub(crate) next_start: Option<Failure>,
+    /// Who holds host ports, where that is asked for.
+    pub(crate) holders: BTreeMap<u16, Vec<String>>,
+    /// What containers wrote last, by id.
+    pub(crate) last_lines: BTreeMap<String, Vec<String>>,
     made: u64,
 }
 
@@ -76,6 +80,8 @@ impl Engine {
                 .map(|(name, found)| (name.clone(), found.clone()))
                 .collect(),
             image: self.images.get(&instance.spec.container.image).cloned(),
+            last_lines: self.last_lines.clone(),
+            holders: self.holders.clone(),
         })
     }
 

@@ -28,7 +28,7 @@ pub(crate) fn secret(password: &str) -> Values {
     let data = BTreeMap::from([("password".to_owned(), password.as_bytes().to_vec())]);
     Values {
         secrets: BTreeMap::from([("shop".to_owned(), Some(data))]),
-        config_maps: BTreeMap::new(),
+        ..Values::default()
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use clos_plan::container::LimitOptions;
 use clos_plan::desired::Values;
-use clos_plan::observed::{ContainerState, Health, Network, Volume};
+use clos_plan::instance::DriftKind;
+use clos_plan::observed::{ContainerState, Health};
 use clos_plan::status::{FailureKind, Outcome, was_overtaken};
 use clos_resources::instance::Backoff;
 use clos_resources::names;
@@ -12,7 +12,7 @@ use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
-use crate::engine::{failure, image};
+use crate::engine::failure;
 use crate::fixtures::{DB, Ended, declared, plain, running, secret};
 use crate::world::{INSTALLATION, Pass, World, at, service};
 
@@ -98,6 +98,81 @@ fn a_crash_loop_waits_longer_each_time_and_starts_afresh_after_a_stable_run() {
 }
 
 #[test]
+fn the_last_lines_are_asked_for_once_for_each_fault_and_stay_in_the_message_until_the_next() {
+    let mut world = plain(json!({}));
+    crash_after(&mut world, 2000);
+    let started = world.now;
+    world.pass_time(2);
+    world.engine.end(DB, 1, world.now);
+    let id = world.engine.named(DB).id.clone();
+    let unheard = world.plan_instance("db-0").unheard.unwrap();
+    assert_eq!(unheard.container, id);
+    let since = unheard.since.unwrap();
+    let crashed = backoff_of(&world).last_fault.0;
+    assert!(
+        crashed < since && since < started,
+        "not an earlier run's lines"
+    );
+    let lines = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect();
+    let said = lines(&["starting", "panic: no config"]);
+    world.engine.last_lines.insert(id.clone(), said);
+    assert_eq!(world.plan_instance("db-0").unheard, None);
+    let mut text = world.tell("db-0");
+    world.engine.last_lines.clear();
+    assert_eq!(world.plan_instance("db-0").unheard, None);
+    text += &world.tell("db-0");
+    world.pass_time(11);
+    world.pass_instance("db-0");
+    world.pass_time(2);
+    world.engine.end(DB, 1, world.now);
+    world.engine.last_lines.insert(id, Vec::new());
+    text += "it wrote nothing, or it cannot be read\n";
+    text += &world.tell("db-0");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn what_ends_alike_again_and_again_is_asked_for_its_last_lines_the_less_often() {
+    let mut world = plain(json!({}));
+    let mut asked = Vec::new();
+    for _ in 0..17 {
+        world.pass_time(2);
+        world.engine.end(DB, 1, world.now);
+        let planned = world.plan_instance("db-0");
+        let backoff = planned.backoff.unwrap();
+        let id = world.engine.named(DB).id.clone();
+        if planned.unheard.is_some() {
+            asked.push(backoff.faults);
+            world
+                .engine
+                .last_lines
+                .insert(id, vec!["no config".to_owned()]);
+        }
+        world.pass_instance("db-0");
+        world.engine.last_lines.clear();
+        // The first time it is started again at once.
+        if backoff.faults > 1 {
+            assert_eq!(backoff_of(&world).last_lines, ["no config"]);
+            world.pass_time(301);
+            world.pass_instance("db-0");
+        }
+    }
+    assert_eq!(asked, [2, 3, 4, 8, 16]);
+    world.pass_time(2);
+    world.engine.end(DB, 2, world.now);
+    let unheard = world.plan_instance("db-0").unheard;
+    assert!(unheard.is_some(), "another end says something else");
+}
+
+#[test]
+fn what_is_started_again_at_once_is_not_asked_for_its_last_lines() {
+    let mut world = plain(json!({}));
+    world.pass_time(2);
+    world.engine.end(DB, 1, world.now);
+    assert_eq!(world.plan_instance("db-0").unheard, None);
+}
+
+#[test]
 fn the_same_end_is_counted_once() {
     let mut world = plain(json!({}));
     for _ in 0..2 {
@@ -157,6 +232,40 @@ fn faults_count_though_the_engines_clock_is_a_little_ahead() {
     let before = world.statuses();
     world.pass_instance("db-0");
     assert_eq!(world.statuses(), before);
+}
+
+/// How often a container that ends at once is started within ten minutes, on an engine whose clock is this far ahead of ours.
+fn starts_in_ten_minutes(ahead: SignedDuration) -> u32 {
+    let mut world = plain(json!({}));
+    let mut starts = 0;
+    for _ in 0..600 {
+        world.pass_time(1);
+        let there = world.now + ahead;
+        let started_at = there - SignedDuration::from_millis(900);
+        let container = world.engine.named(DB);
+        if let ContainerState::Running { health, .. } = container.state.clone() {
+            container.state = ContainerState::Running { started_at, health };
+            world.pass_instance("db-0");
+            world.engine.end(DB, 1, there);
+        }
+        let pass = world.pass_instance("db-0");
+        starts += u32::try_from(pass.planned.plan.steps.len()).unwrap();
+    }
+    starts
+}
+
+#[test]
+fn a_crash_loop_waits_as_long_whatever_the_engines_clock_says() {
+    let as_usual = starts_in_ten_minutes(SignedDuration::ZERO);
+    assert!((5..=10).contains(&as_usual), "{as_usual}");
+    for minutes in [1, 6, 600, -1, -6, -600] {
+        let ahead = SignedDuration::from_mins(minutes);
+        assert_eq!(
+            starts_in_ten_minutes(ahead),
+            as_usual,
+            "{minutes} min ahead"
+        );
+    }
 }
 
 #[test]
@@ -333,179 +442,6 @@ fn a_renamed_container_stays_ours() {
 }
 
 #[test]
-fn a_network_that_is_gone_is_made_again_with_a_container_on_it() {
-    let mut world = running();
-    world.pass_time(60);
-    world.engine.end(DB, 143, world.now);
-    world.engine.networks.clear();
-    insta::assert_snapshot!(world.tell("db-0"));
-}
-
-#[test]
-fn i1_a_foreign_network_of_the_name_is_named_and_left_alone() {
-    let mut world = declared();
-    world.engine.networks.push(Network {
-        id: "n123".into(),
-        name: "clos_default_shop".into(),
-        labels: BTreeMap::new(),
-    });
-    insta::assert_snapshot!(world.tell("db-0"));
-}
-
-#[test]
-fn two_networks_of_the_name_are_told_about() {
-    let mut world = running();
-    let second = Network {
-        id: "n2".into(),
-        ..world.engine.networks[0].clone()
-    };
-    world.engine.networks.push(second);
-    assert!(world.plan_instance("db-0").plan.is_empty());
-    world.engine.remove(DB);
-    insta::assert_snapshot!(world.tell("db-0"));
-}
-
-#[test]
-fn a_volume_with_driver_options_is_not_mounted_and_its_options_are_not_shown() {
-    let mut world = declared();
-    let options = BTreeMap::from([
-        ("device".to_owned(), "/etc".to_owned()),
-        ("o".to_owned(), "bind".to_owned()),
-    ]);
-    let volume = Volume {
-        name: "clos_default_db".into(),
-        driver: "local".into(),
-        options,
-        labels: BTreeMap::new(),
-    };
-    world.engine.volumes.insert(volume.name.clone(), volume);
-    insta::assert_snapshot!(world.tell("db-0"));
-}
-
-#[test]
-fn a_plain_volume_of_an_earlier_installation_is_mounted_as_it_is() {
-    let mut world = declared();
-    let volume = Volume {
-        name: "clos_default_db".into(),
-        driver: "local".into(),
-        options: BTreeMap::new(),
-        labels: BTreeMap::new(),
-    };
-    world
-        .engine
-        .volumes
-        .insert(volume.name.clone(), volume.clone());
-    world.settle();
-    assert_eq!(world.engine.volumes["clos_default_db"], volume);
-    assert_eq!(world.engine.names(), [DB]);
-}
-
-#[test]
-fn an_image_for_another_architecture_is_told_about_and_nothing_is_made() {
-    let mut world = declared();
-    world
-        .engine
-        .images
-        .insert("shop/db:1".into(), image(9, "arm64"));
-    insta::assert_snapshot!(world.tell("db-0"));
-    assert!(world.engine.containers.is_empty());
-}
-
-#[test]
-fn a_pull_that_is_denied_waits_longer_each_time_and_a_new_image_is_tried_at_once() {
-    let mut world = declared();
-    world.engine.registry.clear();
-    let mut text = world.tell("db-0");
-    text += &world.tell("db-0");
-    text += &world.tell("db-0");
-    text += "another image is declared\n";
-    world.change("db", json!({"image": "shop/db:2"}));
-    world.pass_service("db");
-    text += &world.tell("db-0");
-    insta::assert_snapshot!(text);
-}
-
-#[test]
-fn an_image_that_somebody_else_brings_ends_the_wait() {
-    let mut world = declared();
-    world.engine.registry.clear();
-    for _ in 0..2 {
-        world.pass_instance("db-0");
-    }
-    world
-        .engine
-        .images
-        .insert("shop/db:1".into(), image(1, "amd64"));
-    assert!(world.tell("db-0").contains("start container"));
-}
-
-#[test]
-fn a_transient_pull_failure_is_progress_until_it_lasts() {
-    let mut world = declared();
-    let down = failure(
-        FailureKind::ImagePull { transient: true },
-        "registry answered 503",
-    );
-    world.engine.registry.insert("shop/db:1".into(), Err(down));
-    let mut reasons = Vec::new();
-    for _ in 0..4 {
-        world.pass_instance("db-0");
-        world.pass_time(301);
-        reasons.push(
-            world.instances["db-0"].status.as_ref().unwrap().conditions[0]
-                .reason
-                .clone(),
-        );
-    }
-    assert_eq!(
-        reasons,
-        [
-            "Progressing",
-            "Progressing",
-            "Progressing",
-            "ImagePullFailed"
-        ]
-    );
-}
-
-#[test]
-fn an_image_that_must_not_be_pulled_and_is_not_there_is_asked_for() {
-    let mut world = World::new([service("db", json!({"imagePullPolicy": "Never"}))]);
-    world.pass_service("db");
-    insta::assert_snapshot!(world.tell("db-0"));
-}
-
-#[test]
-fn an_image_that_is_always_pulled_is_pulled_before_each_new_container_and_not_before_each_start() {
-    let mut world = plain(json!({"imagePullPolicy": "Always"}));
-    world.pass_time(60);
-    world.engine.end(DB, 137, world.now);
-    assert!(!world.tell("db-0").contains("pull"));
-    world.engine.remove(DB);
-    assert!(world.tell("db-0").contains("pull"));
-}
-
-#[test]
-fn a_changed_image_is_pulled_before_the_old_container_is_stopped() {
-    let mut world = running();
-    world.change("db", json!({"image": "shop/db:2"}));
-    world.pass_service("db");
-    insta::assert_snapshot!(world.tell("db-0"));
-}
-
-#[test]
-fn i7_a_new_image_that_cannot_be_pulled_leaves_the_old_container_running() {
-    let mut world = running();
-    world.change("db", json!({"image": "shop/db:2"}));
-    world.engine.registry.remove("shop/db:2");
-    world.pass_service("db");
-    let mut text = world.tell("db-0");
-    text += &world.tell("db-0");
-    insta::assert_snapshot!(text);
-    assert!(!world.engine.named(DB).state_ended());
-}
-
-#[test]
 fn a_changed_secret_brings_a_new_container_and_is_called_what_it_is() {
     let mut world = running();
     world.values = secret("hunter3");
@@ -528,61 +464,51 @@ fn what_changed_is_said() {
 }
 
 #[test]
-fn changes_behind_our_back_are_repaired_once_each() {
-    let change = |change: &dyn Fn(&mut clos_plan::observed::Container)| {
-        let mut world = running();
-        change(world.engine.named(DB));
-        let planned = world.pass_instance("db-0").planned;
-        assert!(world.plan_instance("db-0").plan.is_empty());
-        let words: Vec<_> = planned
-            .drift
-            .iter()
-            .map(|drift| format!("{}: {}\n", drift.kind.as_str(), drift.words))
-            .collect();
-        assert_eq!(planned.plan.steps.len(), 4, "{}", planned.plan);
-        words.concat()
-    };
-    let mut text = change(&|container| container.live.limits.memory = Some(1));
-    text += &change(&|container| container.live.networks.clear());
-    text += &change(&|container| container.live.restart_policy = "always".into());
-    text += &change(&|container| container.live.mounts.clear());
-    text += &change(&|container| container.live.ports.clear());
-    insta::assert_snapshot!(text);
-}
-
-#[test]
-fn another_network_beside_ours_and_the_engines_own_alias_are_no_change() {
+fn a_container_that_was_found_by_its_name_and_renamed_while_it_was_started_stays_ours() {
     let mut world = running();
-    let live = &mut world.engine.named(DB).live;
-    live.networks
-        .insert("proxy".into(), ["x".to_owned()].into());
-    live.networks
-        .get_mut("clos_default_shop")
-        .unwrap()
-        .insert("c00000000001".into());
-    live.restart_policy = String::new();
-    assert!(world.plan_instance("db-0").plan.is_empty());
+    world.instances.get_mut("db-0").unwrap().status = None;
+    world.engine.named(DB).state = clos_plan::observed::ContainerState::Created;
+    let planned = world.plan_instance("db-0");
+    let outcome = world.execute(&planned.plan);
+    let container = world.engine.named(DB);
+    container.name = "renamed".to_owned();
+    let id = container.id.clone();
+    let status = world.status_after("db-0", &planned, &outcome);
+    assert_eq!(status.container_id, Some(id));
 }
 
 #[test]
-fn what_the_engine_keeps_otherwise_from_the_start_is_not_repaired_for_ever() {
-    let mut world = declared();
-    world.engine.limits_kept = Some(LimitOptions {
-        memory: Some(1),
-        nano_cpus: None,
-        pids: None,
-    });
-    world.settle();
-    let status = world.instances["db-0"].status.as_ref().unwrap();
-    assert_eq!(status.restarts, 0);
-    let differs = status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == "EngineDiffers")
-        .unwrap();
-    assert_eq!(differs.message, "limits");
-    world.engine.named(DB).live.networks.clear();
-    assert_eq!(world.plan_instance("db-0").drift.len(), 1);
+fn a_container_that_was_renamed_before_the_first_look_at_it_stays_ours() {
+    let mut world = World::new([service("db", json!({}))]);
+    world.pass_service("db");
+    let planned = world.plan_instance("db-0");
+    let outcome = world.execute(&planned.plan);
+    let container = world.engine.named(DB);
+    container.name = "renamed".to_owned();
+    let id = container.id.clone();
+    let status = world.status_after("db-0", &planned, &outcome);
+    assert_eq!(status.container_id, Some(id));
+    world.instances.get_mut("db-0").unwrap().status = Some(status);
+    let next = world.plan_instance("db-0");
+    assert!(next.plan.is_empty() && next.drift.is_empty(), "{next:?}");
+}
+
+#[test]
+fn i1_a_copy_of_the_labels_is_not_taken_for_the_container_that_was_just_made() {
+    let mut world = World::new([service("db", json!({}))]);
+    world.pass_service("db");
+    let planned = world.plan_instance("db-0");
+    let outcome = world.execute(&planned.plan);
+    let made = world.engine.named(DB).id.clone();
+    world.engine.named(DB).name = "renamed".to_owned();
+    world.engine.duplicate("renamed", "decoy", world.now);
+    let status = world.status_after("db-0", &planned, &outcome);
+    assert_eq!(status.container_id, Some(made));
+    world.instances.get_mut("db-0").unwrap().status = Some(status);
+    let next = world.plan_instance("db-0");
+    assert!(next.plan.is_empty(), "{next:?}");
+    let found: Vec<DriftKind> = next.drift.iter().map(|drift| drift.kind).collect();
+    assert_eq!(found, [DriftKind::Foreign]);
 }
 
 #[test]
@@ -622,53 +548,6 @@ fn a_running_container_is_not_replaced_while_a_dependency_is_not_there() {
     world.change("web", json!({"image": "shop/web:2"}));
     world.pass_service("web");
     insta::assert_snapshot!(world.tell("web-0"));
-}
-
-#[test]
-fn a_deleted_instance_goes_step_by_step_and_frees_its_port_last() {
-    let mut world = running();
-    world.engine.pause(DB);
-    world
-        .instances
-        .get_mut("db-0")
-        .unwrap()
-        .metadata
-        .deletion_timestamp = Some(Time(world.now));
-    let mut text = world.tell("db-0");
-    text += &world.tell("db-0");
-    insta::assert_snapshot!(text);
-    assert_eq!(world.engine.volumes.len(), 1);
-}
-
-#[test]
-fn i4_a_port_stays_held_while_the_engine_is_still_removing_the_container() {
-    let mut world = running();
-    world.engine.named(DB).state = ContainerState::Removing;
-    world
-        .instances
-        .get_mut("db-0")
-        .unwrap()
-        .metadata
-        .deletion_timestamp = Some(Time(world.now));
-    let planned = world.plan_instance("db-0");
-    assert!(planned.plan.is_empty() && !planned.gone && planned.wake_at.is_some());
-    world.engine.remove(DB);
-    world.pass_instance("db-0");
-    assert!(world.ports.is_empty());
-}
-
-#[test]
-fn a_container_that_the_engine_could_not_remove_is_removed_again_and_replaced() {
-    let mut world = running();
-    world.engine.named(DB).state = ContainerState::Dead;
-    insta::assert_snapshot!(world.tell("db-0"));
-}
-
-#[test]
-fn a_container_that_is_being_removed_is_waited_for() {
-    let mut world = running();
-    world.engine.named(DB).state = ContainerState::Removing;
-    insta::assert_snapshot!(world.tell("db-0"));
 }
 
 #[test]
@@ -716,7 +595,7 @@ fn a_missing_secret_is_waited_for_and_named() {
     let mut world = declared();
     world.values = Values {
         secrets: BTreeMap::from([("shop".to_owned(), None)]),
-        config_maps: BTreeMap::new(),
+        ..Values::default()
     };
     let mut text = world.tell("db-0");
     world
@@ -744,7 +623,13 @@ fn i7_a_secret_that_is_gone_leaves_the_container_running_and_repaired() {
 fn health_is_said_as_the_image_says_it() {
     let mut world = running();
     let mut text = String::new();
-    for health in [Health::Starting, Health::Healthy, Health::Unhealthy] {
+    for health in [
+        Health::Starting,
+        Health::Healthy,
+        Health::Unhealthy {
+            said: format!("no answer\n  from db:5432 {}", "x".repeat(300)),
+        },
+    ] {
         world.engine.set_health(DB, health);
         text += &world.tell("db-0");
     }

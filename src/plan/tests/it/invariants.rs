@@ -38,6 +38,7 @@ enum Accident {
     Stop,
     Run,
     Restart,
+    Secret { version: u32, value: u8 },
     DeleteInstance(usize),
     ForgetStatus(usize),
     Time(i64),
@@ -67,6 +68,7 @@ fn accident() -> impl Strategy<Value = Accident> {
         1 => Just(Accident::Stop),
         2 => Just(Accident::Run),
         1 => Just(Accident::Restart),
+        2 => (0..4u32, 0..3u8).prop_map(|(version, value)| Accident::Secret { version, value }),
         1 => (0..4usize).prop_map(Accident::DeleteInstance),
         1 => (0..4usize).prop_map(Accident::ForgetStatus),
         3 => (0..400i64).prop_map(Accident::Time),
@@ -79,7 +81,11 @@ fn world() -> World {
     let mut world = World::new([
         service(
             "web",
-            json!({"replicas": 2, "dependsOn": [{"service": "db"}]}),
+            json!({
+                "replicas": 2,
+                "dependsOn": [{"service": "db"}],
+                "env": [{"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "shop", "key": "password"}}}],
+            }),
         ),
         service(
             "db",
@@ -90,6 +96,7 @@ fn world() -> World {
         ),
     ]);
     world.hasty = true;
+    world.store_secret(1, "first");
     world
 }
 
@@ -228,6 +235,8 @@ fn happen(world: &mut World, foreign: &mut BTreeSet<String>, accident: &Accident
                 .get_or_insert_default()
                 .insert(names::ANNOTATION_RESTARTED_AT.into(), now.to_string());
         }
+        Accident::Secret { version: 0, .. } => world.delete_secret(),
+        Accident::Secret { version, value } => world.store_secret(version, &value.to_string()),
         Accident::DeleteInstance(index) => {
             if let Some(name) = instance(index) {
                 world
@@ -360,7 +369,11 @@ fn check(world: &World, foreign: &BTreeSet<String>) -> Result<(), TestCaseError>
             .plan
             .steps
             .iter()
-            .filter(|step| step.cause.to_string() == "the declaration changed")
+            .filter(|step| {
+                let cause = step.cause.to_string();
+                cause.starts_with("the declaration changed")
+                    || cause == "a Secret or ConfigMap it takes values from changed"
+            })
             .count();
         prop_assert!(updates <= 1, "one instance at a time:\n{}", planned.plan);
     }
@@ -433,6 +446,9 @@ proptest! {
         world.engine.containers.retain(|id, _| !foreign.contains(id));
         world.engine.networks.retain(|network| !network.labels.is_empty());
         world.services.get_mut("db").unwrap().spec.state = clos_resources::lifecycle::State::Running;
+        if world.values.versions.as_ref().is_some_and(BTreeSet::is_empty) {
+            world.store_secret(9, "again");
+        }
         for _ in 0..30 {
             world.pass_time(301);
             world.round();
@@ -444,6 +460,7 @@ proptest! {
         for instance in world.instances.values() {
             let status = instance.status.as_ref().unwrap();
             prop_assert_eq!(&status.conditions[0].status, "True", "{}", &status.conditions[0].message);
+            prop_assert!(instance.spec.values.iter().eq(world.values.versions.iter().flatten()), "every turn has come");
         }
     }
 
@@ -484,9 +501,12 @@ proptest! {
 fn a_container_that_somebody_keeps_unhealthy_is_no_reason_to_write_again_and_again() {
     let mut world = world();
     world.settle();
-    world
-        .engine
-        .set_health("clos_default_web-0", Health::Unhealthy);
+    world.engine.set_health(
+        "clos_default_web-0",
+        Health::Unhealthy {
+            said: String::new(),
+        },
+    );
     world.settle();
     let before = world.statuses();
     world.round();
@@ -520,4 +540,25 @@ fn i6_a_stale_status_never_replaces_a_container_that_is_right() {
         let after = world.instances["web-0"].status.as_ref().unwrap();
         assert_eq!(after.container_id.as_ref(), Some(&id), "{status:?}");
     }
+}
+
+#[test]
+fn i6_a_container_on_record_is_not_forgotten_for_another_one_before_it_is_gone() {
+    let mut world = world();
+    world.settle();
+    let mut foreign = BTreeSet::new();
+    // Renamed, and another one made in its place; the start that follows fails and nothing is removed.
+    for accident in [
+        Accident::Duplicate(1),
+        Accident::Restart,
+        Accident::StartFails,
+        Accident::Round,
+    ] {
+        happen(&mut world, &mut foreign, &accident);
+    }
+    for _ in 0..5 {
+        world.pass_time(301);
+        world.round();
+    }
+    check_settled(&world, &foreign).unwrap();
 }

@@ -4,16 +4,21 @@
 #![expect(clippy::format_push_string, reason = "golden text grows step by step")]
 
 mod desired;
+mod drift;
 mod engine;
 mod fixtures;
 mod group;
+mod images;
 mod instance;
 mod invariants;
 mod lifecycle;
+mod networks;
 mod order;
 mod orphan;
 mod ports;
+mod removal;
 mod report;
 mod restart;
 mod service;
+mod values;
 mod world;

@@ -124,10 +124,17 @@ fn a_dependency_says_why_it_is_not_met() {
     text += &format!("no container\n{}", all(&world));
     world.settle();
     text += &format!("runs\n{}", all(&world));
-    for health in [Health::Starting, Health::Healthy, Health::Unhealthy] {
+    for health in [
+        Health::Starting,
+        Health::Healthy,
+        Health::Unhealthy {
+            said: String::new(),
+        },
+    ] {
+        let name = format!("{health:?}");
         world.engine.set_health("clos_default_db-0", health);
         world.settle();
-        text += &format!("{health:?}\n{}", all(&world));
+        text += &format!("{}\n{}", name.split(' ').next().unwrap(), all(&world));
     }
     world.change("db", json!({"state": "Stopped"}));
     text += &format!("declared as stopped\n{}", all(&world));

@@ -1,9 +1,12 @@
 //! Host ports: claimed before a container is made, released after it is gone, and never held by two.
 
+use clos_plan::status::{FailureKind, HELD_BY};
 use clos_resources::Port;
 use clos_resources::lifecycle::State;
 use serde_json::json;
 
+use crate::engine::failure;
+use crate::fixtures::declared;
 use crate::world::{World, service};
 
 fn web(port: u16) -> clos_resources::Service {
@@ -122,4 +125,27 @@ fn somebody_who_was_faster_is_no_fault() {
     let status = world.status_after("web-0", &planned, &outcome);
     assert_eq!(status.backoff, None);
     assert_eq!(status.conditions[0].reason, "Progressing");
+}
+
+#[test]
+fn i4_a_port_whose_holder_is_gone_is_tried_at_once_and_one_whose_holder_was_not_known_waits() {
+    for (who, known) in [
+        (format!("{HELD_BY}container proxy (0f0f): stop that"), true),
+        ("; stop the program that listens there".to_owned(), false),
+    ] {
+        let mut world = declared();
+        for _ in 0..2 {
+            let words = format!("port 5432 is already allocated{who}");
+            world.engine.next_start = Some(failure(FailureKind::PortTaken, &words));
+            world.pass_instance("db-0");
+        }
+        let planned = world.plan_instance("db-0");
+        assert!(planned.plan.is_empty());
+        assert_eq!(planned.held, if known { vec![5432] } else { Vec::new() });
+        let holder = vec!["container proxy (0f0f)".to_owned()];
+        world.engine.holders.insert(5432, holder);
+        assert!(world.plan_instance("db-0").plan.is_empty());
+        world.engine.holders.insert(5432, Vec::new());
+        assert_eq!(world.plan_instance("db-0").plan.is_empty(), !known);
+    }
 }

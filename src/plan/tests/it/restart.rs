@@ -68,16 +68,17 @@ fn a_stable_run_makes_earlier_faults_forgotten() {
     let third = [1, 2, 3]
         .iter()
         .fold(None, |previous, _| {
-            Some(after_fault(previous.as_ref(), now, Duration::ZERO))
+            Some(after_fault(previous.as_ref(), now, Duration::ZERO, now))
         })
         .unwrap();
     assert_eq!(third.faults, 3);
-    assert_eq!(after_fault(Some(&third), now, STABLE_AFTER).faults, 1);
+    assert_eq!(after_fault(Some(&third), now, STABLE_AFTER, now).faults, 1);
     assert_eq!(
         after_fault(
             Some(&third),
             now,
-            STABLE_AFTER.saturating_sub(Duration::from_millis(1))
+            STABLE_AFTER.saturating_sub(Duration::from_millis(1)),
+            now
         )
         .faults,
         4
@@ -88,7 +89,7 @@ proptest! {
     #[test]
     fn no_wait_is_ever_longer_than_the_longest(faults in 0u32..1000, second in 0i64..4_000_000_000, later in -100_000i64..100_000) {
         let at = Timestamp::from_second(second).unwrap();
-        let backoff = (0..faults.min(30)).fold(None, |previous, _| Some(after_fault(previous.as_ref(), at, Duration::ZERO)));
+        let backoff = (0..faults.min(30)).fold(None, |previous, _| Some(after_fault(previous.as_ref(), at, Duration::ZERO, at)));
         let Some(backoff) = backoff else { return Ok(()) };
         let now = at + SignedDuration::from_secs(later);
         let waits = backoff.next_try.0.duration_since(now);

@@ -143,6 +143,56 @@ fn i2_the_bytes_of_a_pull_do_not_change_what_the_service_says() {
     ");
 }
 
+/// A running service that was deleted and made again while its Instance was still there.
+fn made_again() -> World {
+    let mut world = World::running([web(1)]);
+    world.services.get_mut("web").unwrap().metadata.uid = Some("another".to_owned());
+    world
+}
+
+#[test]
+fn a_service_waits_until_the_instances_of_an_earlier_one_are_gone() {
+    let mut world = made_again();
+    insta::assert_snapshot!(world.tell_service("web"), @r"
+      nothing to do
+      web Starting: 0/1 Progressing, 0 of 1 instances are ready; waits until the earlier web-0 is gone
+    ");
+    world.instances.clear();
+    world.engine.containers.clear();
+    world.settle();
+    let plan = world.plan_service("web").plan;
+    assert!(plan.is_empty() && world.instances.len() == 1, "{plan}");
+}
+
+#[test]
+fn an_instance_that_belongs_to_nobody_is_taken_over_as_it_is() {
+    let mut world = made_again();
+    let web = world.instances.get_mut("web-0").unwrap();
+    web.metadata.owner_references = None;
+    let uid = web.metadata.uid.clone();
+    let containers = world.engine.containers.clone();
+    insta::assert_snapshot!(rounds(&mut world), @r"
+    1  update instance web-0    it belongs to no service
+    web Starting: 1/1 Progressing, a change is on its way to the instances
+    nothing to do
+    web Running: 1/1 Ready, 1 of 1 instance is ready
+    nothing to do
+    web Running: 1/1 Ready, 1 of 1 instance is ready
+    ");
+    assert_eq!(world.instances["web-0"].metadata.uid, uid);
+    assert_eq!(world.engine.containers, containers);
+}
+
+#[test]
+fn an_instance_of_another_group_is_not_taken_over() {
+    let mut world = made_again();
+    let web = world.instances.get_mut("web-0").unwrap();
+    web.metadata.owner_references = None;
+    web.spec.group = "other".to_owned();
+    let plan = world.plan_service("web").plan;
+    assert!(plan.is_empty(), "{plan}");
+}
+
 #[test]
 fn scaling_adds_at_the_end_and_takes_from_the_end() {
     let mut world = World::running([web(1)]);
@@ -235,6 +285,19 @@ fn a_restart_is_asked_for_by_annotation_and_the_later_of_two_counts() {
         "yesterday",
     );
     insta::assert_snapshot!("not_a_time", rounds(&mut world));
+}
+
+#[test]
+fn i10_a_restart_takes_one_instance_at_a_time_and_waits_until_it_is_ready() {
+    let mut world = World::running([web(3)]);
+    world.pass_time(3600);
+    let service = world.services.get_mut("web").unwrap();
+    let annotations = service.metadata.annotations.get_or_insert_default();
+    annotations.insert(
+        "clos.dev/restarted-at".into(),
+        "2026-11-23T12:30:00Z".into(),
+    );
+    insta::assert_snapshot!(rounds(&mut world));
 }
 
 #[test]
@@ -343,9 +406,12 @@ fn the_worst_instance_speaks_for_the_service() {
         world.engine.end("clos_default_web-1", 7, world.now);
         world.pass_instance("web-1");
     }
-    world
-        .engine
-        .set_health("clos_default_web-0", clos_plan::observed::Health::Unhealthy);
+    world.engine.set_health(
+        "clos_default_web-0",
+        clos_plan::observed::Health::Unhealthy {
+            said: String::new(),
+        },
+    );
     world.pass_instance("web-0");
     insta::assert_snapshot!(world.tell_service("web"));
 }
@@ -375,6 +441,7 @@ fn two_looks_in_another_order_find_the_same() {
             group: world.group.as_ref(),
             instances,
             mistake: None,
+            values: None,
             host: crate::world::HOST,
             now: world.now,
         })

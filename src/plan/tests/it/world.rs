@@ -11,13 +11,14 @@ use clos_plan::order;
 use clos_plan::service::{self, ServiceInput, ServicePlan};
 use clos_plan::status::{self, Failure, FailureKind, Outcome};
 use clos_resources::host::EngineInfo;
-use clos_resources::instance::InstanceStatus;
+use clos_resources::instance::{InstanceStatus, ValueKind, ValueVersion};
 use clos_resources::{Group, Instance, Port, Service, conditions, names};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use crate::engine::Engine;
+use crate::fixtures::secret;
 
 pub(crate) const INSTALLATION: &str = "installation-1";
 pub(crate) const HOST: &str = "box";
@@ -32,6 +33,8 @@ pub(crate) struct World {
     pub(crate) engine: Engine,
     /// Whether steps are taken as late as their order allows.
     pub(crate) hasty: bool,
+    /// The container that the last plan made.
+    last_made: Option<String>,
     made: u64,
 }
 
@@ -56,6 +59,16 @@ pub(crate) fn service(name: &str, fields: Value) -> Service {
         "spec": spec,
     }))
     .unwrap()
+}
+
+/// A version of the Secret `shop`.
+pub(crate) fn secret_version(number: u32) -> BTreeSet<ValueVersion> {
+    BTreeSet::from([ValueVersion {
+        kind: ValueKind::Secret,
+        name: "shop".to_owned(),
+        uid: "uid-of-shop".to_owned(),
+        resource_version: number.to_string(),
+    }])
 }
 
 pub(crate) fn group(name: &str) -> Group {
@@ -89,6 +102,7 @@ impl World {
             values: Values::default(),
             engine: Engine::default(),
             hasty: false,
+            last_made: None,
             made: 0,
         };
         for service in services {
@@ -121,7 +135,19 @@ impl World {
         self.engine.offer(&service.spec.container.image);
     }
 
-    pub(crate) fn desired(&self, name: &str) -> Result<Desired, Unresolved> {
+    /// Stores the Secret `shop` in this version, with this password.
+    pub(crate) fn store_secret(&mut self, version: u32, password: &str) {
+        self.values = secret(password);
+        self.values.versions = Some(secret_version(version));
+    }
+
+    /// Deletes the Secret `shop`.
+    pub(crate) fn delete_secret(&mut self) {
+        self.values.secrets.insert("shop".to_owned(), None);
+        self.values.versions = Some(BTreeSet::new());
+    }
+
+    pub(crate) fn desired(&self, name: &str) -> Result<Desired<'_>, Unresolved> {
         desired::desired(&self.instances[name], &self.values, INSTALLATION)
     }
 
@@ -137,6 +163,7 @@ impl World {
             group: self.group.as_ref(),
             instances: &instances,
             mistake: mistakes.get(name).map(String::as_str),
+            values: self.values.versions.as_ref(),
             host: HOST,
             now: self.now,
         })
@@ -181,7 +208,7 @@ impl World {
     ) -> InstanceStatus {
         let after = self.view(name);
         self.with_input(name, &after, |input| {
-            status::instance_status(input, planned, outcome, &after)
+            status::instance_status(input, planned, outcome, self.last_made.as_deref(), &after)
         })
     }
 
@@ -326,6 +353,7 @@ impl World {
     /// already, as if everything before it were slow.
     pub(crate) fn execute(&mut self, plan: &Plan) -> Outcome {
         let mut made = BTreeMap::new();
+        self.last_made = None;
         let mut open: BTreeSet<usize> = (0..plan.steps.len()).collect();
         loop {
             let may_be_taken = |step: &&usize| {
@@ -346,6 +374,7 @@ impl World {
                 Action::Engine(action) => self.engine.execute(action, step, &mut made, self.now),
                 action @ Action::Api(_) => self.apply(action),
             };
+            self.last_made = made.values().next().cloned();
             if let Err(failure) = result {
                 return Outcome::Failed { step, failure };
             }
@@ -383,6 +412,10 @@ impl World {
                     .metadata
                     .labels
                     .clone_from(&instance.metadata.labels);
+                present
+                    .metadata
+                    .owner_references
+                    .clone_from(&instance.metadata.owner_references);
             }
             ApiAction::DeleteInstance { name, uid, .. } => {
                 let instance = self.instances.get_mut(name).unwrap();

@@ -222,7 +222,8 @@ async fn objects_are_pruned_when_the_source_applied_them_and_only_then() {
         .await;
     // Made anew by somebody: it carries the label and is another object.
     server.delete(&format!("{SERVICES}/db")).await;
-    let copied = service("db", "theirs");
+    let group = "apiVersion: clos.dev/v1alpha1\nkind: Group\nmetadata: { name: shop }\nspec: {}\n";
+    let copied = group.to_owned() + &service("db", "theirs");
     server
         .synced(&[("by-hand.yaml", &copied)], &SyncOptions::default())
         .await;

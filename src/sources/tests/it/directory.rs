@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clos_sources::SourceStatus;
 use clos_sources::directory::{Directory, SourceState, Timing};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -36,12 +36,11 @@ impl Running {
         let directory = Directory {
             name: "shop".to_owned(),
             path: folder.path().to_path_buf(),
-            allow_empty: false,
-            allow_many: false,
             timing: Timing {
                 debounce: Duration::from_millis(20),
                 settle: Duration::from_millis(50),
                 rescan,
+                held: OFTEN,
             },
             clock,
         };
@@ -113,6 +112,7 @@ impl Running {
     }
 }
 
+const INVENTORY: &str = "/api/v1/namespaces/clos-system/configmaps/source-shop";
 const NEVER: Duration = Duration::from_hours(1);
 const OFTEN: Duration = Duration::from_millis(50);
 
@@ -146,9 +146,35 @@ async fn i8_an_emptied_folder_prunes_nothing() {
         .await;
     assert_eq!(
         status.to_string(),
-        "nothing is declared any more, and 1 objects were; nothing was changed. If they shall all go, allow an empty source"
+        "nothing is declared any more, and 1 objects were; nothing was changed. If they shall all go: clos confirm"
     );
     assert!(source.server.service("web").await.is_some());
+    let before = source.server.writes();
+    source.looks(3).await;
+    assert_eq!(source.server.writes(), before, "I2: it is reported once");
+
+    // What is reported is confirmed by its token; afterwards neither is left.
+    let inventory = source.server.get(INVENTORY).await.unwrap();
+    let held: Value = serde_json::from_str(inventory["data"]["held"].as_str().unwrap()).unwrap();
+    assert_eq!(held["names"], json!(["Service default/web"]));
+    let annotations = json!({ "clos.dev/confirmed-removals": held["token"] });
+    source
+        .server
+        .merge(
+            INVENTORY,
+            &json!({ "metadata": { "annotations": annotations } }),
+        )
+        .await;
+    source.until_image("web", None).await;
+    source
+        .until(|status| status.state == SourceState::Synced)
+        .await;
+    let inventory = source.server.get(INVENTORY).await.unwrap();
+    assert_eq!(inventory["data"]["held"], Value::Null);
+    assert_eq!(
+        inventory["metadata"]["annotations"]["clos.dev/confirmed-removals"],
+        Value::Null
+    );
     source.stop().await;
 }
 
@@ -172,6 +198,40 @@ async fn i8_a_folder_that_is_gone_prunes_nothing_and_is_watched_again_when_it_is
         .await;
     source.write("web.yaml", &service("web", "b"));
     source.until_image("web", Some("b")).await;
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn i8_a_file_that_was_emptied_prunes_nothing_and_one_of_comments_says_that_its_objects_go() {
+    let files = [
+        ("web.yaml", &*service("web", "a")),
+        ("db.yaml", &*service("db", "a")),
+        ("lab.yaml", &*service("lab", "a")),
+        ("cache.yaml", &*service("cache", "a")),
+        ("queue.yaml", &*service("queue", "a")),
+    ];
+    let mut source = Running::on(&files, OFTEN).await;
+    for empty in ["", "\n \n"] {
+        source.write("db.yaml", empty);
+        let status = source
+            .until(|status| status.state == SourceState::Mistaken)
+            .await;
+        assert!(
+            status.mistakes[0]
+                .to_string()
+                .ends_with("db.yaml: is empty; remove the file if what it declared shall go"),
+            "{:?}",
+            status.mistakes
+        );
+        source.looks(2).await;
+        assert!(source.server.service("db").await.is_some());
+        source.write("db.yaml", &service("db", "a"));
+        source
+            .until(|status| status.state == SourceState::Synced)
+            .await;
+    }
+    source.write("db.yaml", "# not needed any more\n");
+    source.until_image("db", None).await;
     source.stop().await;
 }
 

@@ -1,6 +1,5 @@
 //! A server in memory, and short ways to declare things and to look at them.
 
-use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use clos_audit::{Journal, Redactor};
 use clos_auth::Identity;
 use clos_sources::{DesiredSet, Kinds, Manifests, Report, SyncOptions, apply, prepare};
 use clos_store::Store;
-use clos_telemetry::Metrics;
+use clos_telemetry::{Chain, Metrics};
 use jiff::Timestamp;
 use kube::Client;
 use kube::core::Request;
@@ -62,7 +61,7 @@ impl Server {
         let desired = self.desired(files).await;
         let prepared = prepare(&self.client, &desired, options)
             .await
-            .map_err(|error| with_causes(&error))?;
+            .map_err(|error| Chain(&error).to_string())?;
         Ok(apply(&self.client, &prepared, &mut |_, _| {}).await)
     }
 
@@ -120,11 +119,6 @@ impl Server {
 
 pub(crate) const SERVICES: &str = "/apis/clos.dev/v1alpha1/namespaces/default/services";
 
-fn with_causes(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| (*error).source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
 pub(crate) fn clock() -> Timestamp {
     Timestamp::from_second(1_767_268_800).unwrap()
 }
@@ -133,7 +127,6 @@ pub(crate) fn shop() -> SyncOptions {
     SyncOptions {
         source: Some("shop".to_owned()),
         prune: true,
-        ..SyncOptions::default()
     }
 }
 

@@ -1,197 +1,196 @@
-//! kill -9 and power cuts: what was acknowledged is there, no revision is used twice.
+//! Power cuts after every operation on the disk: what was acknowledged is there, nothing is there by half.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
-use clos_store::{JournalQuery, OpenError, Options, Put, Range, Stamp, Store};
-use futures::stream::{self, StreamExt};
+use clos_store::{Committed, Delete, Options, Put, Range, Stamp, Store};
+use futures::future::join_all;
 use proptest::prelude::*;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, Operation};
 
-const CYCLES: usize = 10;
-const WRITERS: usize = 8;
+/// How many different parts of what was not synced are kept, at each operation.
+const SEEDS: u64 = 3;
+const THREADS: usize = 4;
 
-/// One acknowledged write, as the child prints it.
-fn line(revision: u64, key: &str) -> String {
-    format!("acked {revision} {key}")
+/// Value and revision of every key.
+type State = BTreeMap<String, (Vec<u8>, u64)>;
+
+/// What was done to a disk, and what the store on it was by then.
+struct Workload {
+    /// Making the new store; a folder's is made under another name first, so a crash in it leaves none.
+    beginning: Vec<Operation>,
+    history: Vec<((u64, u64), Operation)>,
+    /// The state at every revision.
+    states: Vec<State>,
 }
 
-fn start_child(dir: &Path) -> Child {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "crashing::child_that_writes_until_it_is_killed",
-            "--ignored",
-            "--nocapture",
-        ])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    writeln!(child.stdin.as_mut().unwrap(), "{}", dir.display()).unwrap();
-    child
-}
-
-/// Not a test: the process that is killed below. Without a folder on its input it does nothing.
-#[tokio::test]
-#[ignore = "started by the kill test"]
-async fn child_that_writes_until_it_is_killed() {
-    let mut dir = String::new();
-    std::io::stdin().read_line(&mut dir).unwrap();
-    if dir.is_empty() {
-        return;
-    }
-    let store = Store::open(Path::new(dir.trim()), Options::default()).unwrap();
-    let writes = stream::iter(0..5000).map(|n| {
-        let store = store.clone();
-        async move {
-            let key = format!("{}-{n}", std::process::id());
-            let record = |stamp: Stamp| stamp.revision.unwrap().to_be_bytes().to_vec();
-            let put = Put {
-                record: Some(Box::new(record)),
-                ..Put::new(key.as_str(), key.as_str())
-            };
-            let revision = store.put(put).await.unwrap().revision;
-            println!("{}", line(revision, &key));
+impl Workload {
+    async fn run() -> Self {
+        let disk = Disk::default();
+        disk.record();
+        let store = Store::with_backend(disk.clone(), Options::default()).unwrap();
+        let beginning = disk.state().history.replace(Vec::new()).unwrap();
+        let mut states = vec![State::new()];
+        let mut random = StdRng::seed_from_u64(7);
+        for step in 0..16_u64 {
+            // Alone, or several that share commits.
+            let writes = if step % 4 == 3 { 5 } else { 1 };
+            let acked = store.revision();
+            disk.state().revisions = (acked, acked + writes);
+            let writes = (0..writes).map(|n| {
+                let key = format!("k{}", (step * 3 + n) % 11);
+                let delete = step % 7 == 5 && states.last().unwrap().contains_key(&key);
+                let value = vec![u8::try_from(step).unwrap(); random.random_range(0..3000)];
+                write(&store, key, (!delete).then_some(value))
+            });
+            let mut done = join_all(writes).await;
+            done.sort_by_key(|(done, _)| done.revision);
+            for (done, value) in done {
+                let mut state = states.last().unwrap().clone();
+                assert_eq!(done.revision, states.len() as u64);
+                state.remove(&done.entry.key);
+                if let Some(value) = value {
+                    state.insert(done.entry.key, (value, done.revision));
+                }
+                states.push(state);
+            }
+            let head = store.revision();
+            disk.state().revisions = (head, head);
+            if step % 5 == 4 {
+                store.compact(head - 3).await.unwrap();
+                store.trim_journal(head - 2).await.unwrap();
+            }
         }
-    });
-    writes.buffer_unordered(WRITERS).collect::<()>().await;
+        let history = disk.state().history.take().unwrap();
+        Self {
+            beginning: beginning
+                .into_iter()
+                .map(|(_, operation)| operation)
+                .collect(),
+            history,
+            states,
+        }
+    }
+
+    /// Opens what a power cut has left. Answers its revision.
+    async fn check(&self, cut: &Disk, (least, most): (u64, u64), place: &str) -> u64 {
+        let store = Store::with_backend(cut.clone(), Options::default()).unwrap();
+        let revision = store.revision();
+        assert!(
+            (least..=most).contains(&revision),
+            "{revision} is not within {least} and {most} {place}"
+        );
+        let page = store.range(&Range::default()).unwrap();
+        let there: State = page
+            .entries
+            .into_iter()
+            .map(|entry| (entry.key, (entry.value.to_vec(), entry.revision)))
+            .collect();
+        assert!(
+            there == self.states[usize::try_from(revision).unwrap()],
+            "another state at {revision} {place}"
+        );
+        assert_eq!(
+            *store.journal_head().borrow(),
+            revision,
+            "a record for each change {place}"
+        );
+        let next = store.put(Put::new("next", "1")).await.unwrap();
+        assert_eq!(next.revision, revision + 1);
+        revision
+    }
+}
+
+async fn write(store: &Store, key: String, value: Option<Vec<u8>>) -> (Committed, Option<Vec<u8>>) {
+    let record = |stamp: Stamp| stamp.revision.unwrap().to_be_bytes().to_vec();
+    let done = if let Some(value) = value.clone() {
+        let put = Put {
+            record: Some(Box::new(record)),
+            ..Put::new(key, value)
+        };
+        store.put(put).await
+    } else {
+        let delete = Delete {
+            record: Some(Box::new(record)),
+            ..Delete::new(key)
+        };
+        store.delete(delete).await
+    };
+    (done.unwrap(), value)
+}
+
+/// Whether each change that was not synced is kept.
+fn tosses(seed: u64) -> impl FnMut() -> bool {
+    let mut random = StdRng::seed_from_u64(seed);
+    // Nearly none, about half, nearly all.
+    let kept = [0.1, 0.5, 0.9][usize::try_from(seed % 3).unwrap()];
+    move || random.random_bool(kept)
+}
+
+/// Every crash point of a part of the history.
+async fn crash_at_every(workload: &Workload, mine: impl Fn(usize) -> bool) {
+    let disk = Disk::default();
+    for operation in &workload.beginning {
+        disk.replay(operation.clone());
+    }
+    for (at, (revisions, operation)) in workload.history.iter().enumerate() {
+        disk.replay(operation.clone());
+        if !mine(at) {
+            continue;
+        }
+        let place = format!("after operation {at}");
+        let check = async |cut: Disk| workload.check(&cut, *revisions, &place).await;
+        check(disk.after_power_cut(|| true)).await;
+        check(disk.after_power_cut(|| false)).await;
+        for seed in 0..SEEDS {
+            check(disk.after_power_cut(tosses(at as u64 * SEEDS + seed))).await;
+        }
+        if at % 32 < THREADS {
+            crash_in_recovery(workload, &disk, *revisions, at as u64).await;
+        }
+    }
+}
+
+/// The power is cut again while the store is opened, after every operation of that.
+async fn crash_in_recovery(workload: &Workload, disk: &Disk, revisions: (u64, u64), seed: u64) {
+    let cut = disk.after_power_cut(tosses(seed));
+    let again = cut.after_power_cut(|| false);
+    cut.record();
+    let recovered = Store::with_backend(cut.clone(), Options::default())
+        .unwrap()
+        .revision();
+    let history = cut.state().history.take().unwrap();
+    assert!(!history.is_empty());
+    for (at, (_, operation)) in history.into_iter().enumerate() {
+        again.replay(operation);
+        let twice = again.after_power_cut(tosses(seed + at as u64));
+        let place = format!("after operation {at} of the recovery of {seed}");
+        let revision = workload.check(&twice, revisions, &place).await;
+        assert_eq!(revision, recovered, "it has decided already {place}");
+    }
 }
 
 #[test]
-fn i5_what_was_acknowledged_survives_kill_9_and_no_revision_is_used_twice() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut acked = BTreeMap::new();
-    for cycle in 0..CYCLES {
-        let mut child = start_child(dir.path());
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        // Killed at other places in a commit each time, as many commits differ.
-        let enough = acked.len() + 20 + 37 * cycle % 100;
-        let mut killed = false;
-        while let Some(Ok(text)) = lines.next() {
-            let Some((_, ack)) = text.split_once("acked ") else {
-                continue;
-            };
-            let Some((revision, key)) = ack.split_once(' ') else {
-                continue;
-            };
-            if key.is_empty() || !key.contains('-') {
-                continue;
-            }
-            let before = acked.insert(revision.parse::<u64>().unwrap(), key.to_owned());
-            assert_eq!(before, None, "revision {revision} was used twice");
-            if acked.len() >= enough && !killed {
-                if cycle == 0 {
-                    let held = Store::open(dir.path(), Options::default()).unwrap_err();
-                    let pid = child.id();
-                    assert!(
-                        matches!(held, OpenError::Held { pid: Some(holder), .. } if holder == pid)
-                    );
-                }
-                child.kill().unwrap();
-                killed = true;
-            }
-        }
-        child.wait().unwrap();
-        assert!(killed, "the child ended by itself");
-        check(dir.path(), &acked);
-    }
-}
-
-/// What was acknowledged is there, everything else was at most on its way, and each change has its record.
-fn check(dir: &Path, acked: &BTreeMap<u64, String>) {
-    let store = Store::open(dir, Options::default()).unwrap();
-    let page = store.range(&Range::default()).unwrap();
-    let there: BTreeMap<u64, String> = page
-        .entries
-        .iter()
-        .map(|entry| (entry.revision, entry.key.clone()))
-        .collect();
-    for (revision, key) in acked {
-        // A line the kill has cut in two names the beginning of a key.
-        let found = there
-            .get(revision)
-            .unwrap_or_else(|| panic!("{key}@{revision} is lost"));
-        assert!(
-            found.starts_with(key.as_str()),
-            "{found} instead of {key}@{revision}"
-        );
-    }
-    for entry in &page.entries {
-        assert_eq!(entry.value, entry.key, "the value is the one that was put");
-    }
-    assert_eq!(
-        there.len() as u64,
-        store.revision(),
-        "every revision is one key, none is missing"
-    );
-    let query = JournalQuery {
-        limit: usize::MAX,
-        ..JournalQuery::default()
+fn i5_every_crash_point_recovers_to_what_was_acknowledged_and_at_most_what_was_asked() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
     };
-    let records = store.journal(&query).unwrap();
-    let recorded: Vec<u64> = records
-        .iter()
-        .map(|record| u64::from_be_bytes(record.bytes[..].try_into().unwrap()))
-        .collect();
-    assert_eq!(recorded, (1..=store.revision()).collect::<Vec<_>>());
-}
-
-/// Whichever operation on the disk was the last one, and whichever of the unsynced ones it kept.
-#[tokio::test]
-async fn i5_every_crash_point_recovers_to_what_was_acknowledged_or_one_change_more() {
-    let disk = Disk::default();
-    let store = Store::with_backend(disk.clone(), Options::default()).unwrap();
-    disk.state().history = Some(Vec::new());
-    let mut states = vec![store.range(&Range::default()).unwrap()];
-    for n in 0..24_u8 {
-        let size = usize::from(n) * 400;
-        let record = |stamp: Stamp| stamp.revision.unwrap().to_be_bytes().to_vec();
-        let key = format!("k{}", n % 7);
-        let put = Put {
-            record: Some(Box::new(record)),
-            ..Put::new(key, vec![n; size])
-        };
-        let acked = store.put(put).await.unwrap().revision;
-        disk.state().acked = acked;
-        states.push(store.range(&Range::default()).unwrap());
-        if n % 10 == 9 {
-            store.compact(acked - 3).await.unwrap();
+    let workload = runtime().block_on(Workload::run());
+    println!("{} operations", workload.history.len());
+    assert!(workload.history.len() >= 200);
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (workload, runtime) = (&workload, runtime());
+            scope.spawn(move || {
+                runtime.block_on(crash_at_every(workload, |at| at % THREADS == thread));
+            });
         }
-    }
-    let history = disk.state().history.take().unwrap();
-    assert!(history.len() > 100, "{} operations", history.len());
-    for (operation, (acked, disk)) in history.iter().enumerate() {
-        let mut random = 0x9e37_79b9_u32 ^ u32::try_from(operation).unwrap();
-        let mut toss = move || {
-            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            random >> 31 == 0
-        };
-        for cut in [
-            disk.after_power_cut(|| true),
-            disk.after_power_cut(|| false),
-            disk.after_power_cut(&mut toss),
-            disk.after_power_cut(toss),
-        ] {
-            let store = Store::with_backend(cut, Options::default()).unwrap();
-            let revision = store.revision();
-            assert!(
-                (*acked..=acked + 1).contains(&revision),
-                "{revision} after {acked} at {operation}"
-            );
-            let page = store.range(&Range::default()).unwrap();
-            assert_eq!(page, states[usize::try_from(revision).unwrap()]);
-            assert_eq!(
-                *store.journal_head().borrow(),
-                revision,
-                "a record for each change"
-            );
-        }
-    }
+    });
 }
 
 proptest! {

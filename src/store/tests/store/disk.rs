@@ -1,6 +1,7 @@
 //! A disk in memory that can be full, fail, wait, and lose what was not synced.
 
 use std::io::{Error, ErrorKind};
+use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use redb::StorageBackend;
@@ -16,8 +17,12 @@ pub(crate) struct State {
     unsynced: Vec<Change>,
     /// The most bytes it takes.
     pub(crate) capacity: Option<u64>,
+    /// It takes nothing any more.
+    pub(crate) read_only: bool,
     /// Syncs fail with this.
     pub(crate) failing_sync: Option<ErrorKind>,
+    /// The syncs of these numbers fail, counted from 1; what they were to write is lost.
+    pub(crate) failing_syncs: Range<usize>,
     /// Reads fail.
     pub(crate) failing_reads: bool,
     /// Syncs wait until this is over.
@@ -25,16 +30,23 @@ pub(crate) struct State {
     /// How many of them do.
     waiting: usize,
     pub(crate) syncs: usize,
-    /// The newest revision that was acknowledged, for `history`.
-    pub(crate) acked: u64,
-    /// When it is asked for: the disk after every operation, with what was acknowledged by then.
-    pub(crate) history: Option<Vec<(u64, Disk)>>,
+    /// The newest revision that was acknowledged and the newest that was asked for, for `history`.
+    pub(crate) revisions: (u64, u64),
+    /// When it is asked for: every operation, with the revisions by then.
+    pub(crate) history: Option<Vec<((u64, u64), Operation)>>,
 }
 
 #[derive(Clone, Debug)]
-enum Change {
+pub(crate) enum Change {
     Write(usize, Vec<u8>),
     Length(usize),
+}
+
+/// What a disk has done.
+#[derive(Clone, Debug)]
+pub(crate) enum Operation {
+    Change(Change),
+    Sync,
 }
 
 impl Disk {
@@ -55,6 +67,11 @@ impl Disk {
         self.state().live.len() as u64
     }
 
+    /// Whether a sync is held.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.state().waiting > 0
+    }
+
     /// Waits until a sync is held.
     pub(crate) fn await_sync(&self) {
         let state = self
@@ -65,6 +82,14 @@ impl Disk {
         drop(state);
     }
 
+    /// A disk with a file on it.
+    pub(crate) fn holding(bytes: Vec<u8>) -> Self {
+        let disk = Self::default();
+        disk.state().live.clone_from(&bytes);
+        disk.state().synced = bytes;
+        disk
+    }
+
     /// The disk after a power cut: what was synced, and of the rest what `keep` says.
     pub(crate) fn after_power_cut(&self, mut keep: impl FnMut() -> bool) -> Self {
         let state = self.state();
@@ -72,10 +97,35 @@ impl Disk {
         for change in state.unsynced.iter().filter(|_| keep()) {
             change.apply(&mut bytes);
         }
-        let disk = Self::default();
-        disk.state().live.clone_from(&bytes);
-        disk.state().synced = bytes;
-        disk
+        drop(state);
+        Self::holding(bytes)
+    }
+
+    /// Does again what another disk has done.
+    pub(crate) fn replay(&self, operation: Operation) {
+        match operation {
+            Operation::Change(change) => self.state().change(change),
+            Operation::Sync => self.state().sync(),
+        }
+    }
+
+    /// Puts in the place of what is on it what is on another disk.
+    pub(crate) fn replace(&self, other: &Self) {
+        let bytes = other.state().live.clone();
+        let mut state = self.state();
+        state.live.clone_from(&bytes);
+        state.synced = bytes;
+        state.unsynced.clear();
+    }
+
+    /// Begins to note every operation.
+    pub(crate) fn record(&self) {
+        self.state().history = Some(Vec::new());
+    }
+
+    /// Changes one bit behind everybody's back.
+    pub(crate) fn rot(&self, at: usize, bit: u8) {
+        self.state().live[at] ^= 1 << bit;
     }
 }
 
@@ -97,18 +147,30 @@ impl Change {
 impl State {
     fn change(&mut self, change: Change) {
         change.apply(&mut self.live);
+        if self.history.is_some() {
+            self.note(Operation::Change(change.clone()));
+        }
         self.unsynced.push(change);
-        self.record();
     }
 
-    fn record(&mut self) {
-        let Some(history) = &mut self.history else {
-            return;
-        };
-        let disk = Disk::default();
-        disk.state().synced.clone_from(&self.synced);
-        disk.state().unsynced.clone_from(&self.unsynced);
-        history.push((self.acked, disk));
+    fn check_writable(&self) -> Result<(), Error> {
+        if self.read_only {
+            return Err(ErrorKind::ReadOnlyFilesystem.into());
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) {
+        for change in self.unsynced.drain(..) {
+            change.apply(&mut self.synced);
+        }
+        self.note(Operation::Sync);
+    }
+
+    fn note(&mut self, operation: Operation) {
+        if let Some(history) = &mut self.history {
+            history.push((self.revisions, operation));
+        }
     }
 }
 
@@ -133,6 +195,7 @@ impl StorageBackend for Disk {
 
     fn set_len(&self, len: u64) -> Result<(), Error> {
         let mut state = self.state();
+        state.check_writable()?;
         if state.capacity.is_some_and(|capacity| len > capacity) {
             return Err(ErrorKind::StorageFull.into());
         }
@@ -147,21 +210,23 @@ impl StorageBackend for Disk {
         let mut state = self.0.1.wait_while(state, |state| state.held).unwrap();
         state.waiting -= 1;
         state.syncs += 1;
+        if state.failing_syncs.contains(&state.syncs) {
+            // As Linux does it: the pages count as clean, though they are nowhere.
+            state.unsynced.clear();
+            return Err(Error::other("the sync failed"));
+        }
         if let Some(kind) = state.failing_sync {
             return Err(kind.into());
         }
-        let State { synced, live, .. } = &mut *state;
-        synced.clone_from(live);
-        state.unsynced.clear();
-        state.record();
+        state.sync();
         Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
-        self.state().change(Change::Write(
-            usize::try_from(offset).unwrap(),
-            data.to_vec(),
-        ));
+        let mut state = self.state();
+        state.check_writable()?;
+        let offset = usize::try_from(offset).unwrap();
+        state.change(Change::Write(offset, data.to_vec()));
         Ok(())
     }
 }

@@ -1,9 +1,10 @@
 //! A disk that fails, fills up, or cannot be read; and a writer that panics.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use clos_store::{CommitError, Health, Options, Put, Range, ReadError, Stamp, Store};
+use clos_store::{CommitError, Delete, Health, Options, Put, Range, ReadError, Stamp, Store};
 use futures::future::join_all;
 use futures::{FutureExt, StreamExt, poll};
 
@@ -75,6 +76,63 @@ async fn i5_a_sync_that_fails_is_never_acknowledged_and_ends_all_writing() {
 #[tokio::test]
 async fn i5_a_sync_that_fails_for_want_of_space_is_as_final_as_any_other() {
     failed_by_a_sync(ErrorKind::StorageFull).await;
+}
+
+/// Writes with several writers until the store fails. Answers what was acknowledged, by revision.
+async fn write_until_it_fails(store: &Store) -> BTreeMap<u64, String> {
+    let writers = (0..8).map(|writer| async move {
+        let mut acked = BTreeMap::new();
+        for n in 0.. {
+            let key = format!("{writer}/{n}");
+            match store.put(Put::new(key.as_str(), key.as_str())).await {
+                Ok(done) => assert_eq!(acked.insert(done.revision, key), None),
+                Err(CommitError::Failed(_)) => break,
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        acked
+    });
+    join_all(writers).await.into_iter().flatten().collect()
+}
+
+#[tokio::test]
+async fn i5_no_write_is_acknowledged_from_the_first_failed_sync_on_once_or_for_ever() {
+    for (first, for_ever) in (1..=12).flat_map(|first| [(first, false), (first, true)]) {
+        let disk = Disk::default();
+        let store = on(&disk);
+        let first = disk.state().syncs + first;
+        disk.state().failing_syncs = first..if for_ever { usize::MAX } else { first + 1 };
+        let acked = write_until_it_fails(&store).await;
+        let failure = store.failed().now_or_never().unwrap();
+        assert_eq!(failure.attempted, "committing");
+        let record = |_: Stamp| Vec::new();
+        assert!(matches!(
+            store.append(Box::new(record)).await,
+            Err(CommitError::Failed(_))
+        ));
+        assert!(matches!(
+            store.delete(Delete::new("0/0")).await,
+            Err(CommitError::Failed(_))
+        ));
+        let syncs = disk.state().syncs;
+        assert_eq!(syncs, first, "a failed sync is not tried again");
+        drop(store);
+
+        // By a supervisor's restart, on what is really on the disk.
+        disk.state().failing_syncs = 0..0;
+        let store = on(&disk.after_power_cut(|| true));
+        let page = store.range(&Range::default()).unwrap();
+        let there: BTreeMap<u64, String> = page
+            .entries
+            .into_iter()
+            .map(|entry| (entry.revision, entry.key))
+            .collect();
+        for (revision, key) in &acked {
+            assert_eq!(there.get(revision), Some(key), "sync {first} failed");
+        }
+        assert!(there.len() <= acked.len() + 8);
+        put(&store, "next", "1").await;
+    }
 }
 
 #[tokio::test]
@@ -151,6 +209,65 @@ async fn a_full_disk_is_found_writable_again_without_a_write() {
         tokio::task::yield_now().await;
     }
     assert_eq!(store.revision(), 0);
+}
+
+#[tokio::test]
+async fn i5_a_disk_that_becomes_read_only_refuses_writes_keeps_reads_and_recovers_by_itself() {
+    let disk = Disk::default();
+    let store = on(&disk);
+    put(&store, "a", "1").await;
+    let head = store.revision();
+    disk.state().read_only = true;
+    for _ in 0..20 {
+        let refused = store.put(large("refused")).await;
+        assert!(matches!(refused, Err(CommitError::ReadOnly)), "{refused:?}");
+        let record = |_: Stamp| Vec::new();
+        let refused = store.append(Box::new(record)).await;
+        assert!(matches!(refused, Err(CommitError::ReadOnly)), "{refused:?}");
+        assert!(matches!(
+            store.compact(head).await,
+            Err(CommitError::ReadOnly)
+        ));
+        assert!(matches!(store.health(), Health::ReadOnly));
+        assert_eq!(store.get("a").unwrap().unwrap().value, "1");
+        assert_eq!(store.range(&Range::default()).unwrap().entries.len(), 1);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(store.failed().now_or_never().is_none());
+    let elsewhere = tempfile::tempdir().unwrap();
+    let backup = store.backup(&elsewhere.path().join("backup")).unwrap();
+    assert_eq!((backup.revision, backup.objects), (head, 1));
+    // What is on it is a whole store at any time.
+    let cut = disk.after_power_cut(|| false);
+    cut.state().read_only = false;
+    assert_eq!(on(&cut).revision(), head);
+
+    disk.state().read_only = false;
+    tokio::time::timeout(Duration::from_secs(20), store.writable())
+        .await
+        .expect("it recovers without a write");
+    assert_eq!(put(&store, "after", "1").await, head + 1);
+    drop(store);
+    let store = on(&disk.after_power_cut(|| false));
+    assert_eq!(store.range(&Range::default()).unwrap().entries.len(), 2);
+}
+
+#[tokio::test]
+async fn a_read_only_disk_that_was_changed_behind_the_store_ends_it() {
+    let disk = Disk::default();
+    let store = on(&disk);
+    put(&store, "a", "1").await;
+    let older = disk.after_power_cut(|| false);
+    put(&store, "b", "1").await;
+    disk.state().read_only = true;
+    let refused = store.put(Put::new("c", "1")).await;
+    assert!(matches!(refused, Err(CommitError::ReadOnly)));
+    disk.replace(&older);
+    disk.state().read_only = false;
+    let failed = tokio::time::timeout(Duration::from_secs(20), store.failed());
+    failed.await.expect("it does not go on from something else");
+    let refused = store.put(Put::new("c", "1")).await;
+    assert!(matches!(refused, Err(CommitError::Failed(_))));
 }
 
 #[tokio::test]

@@ -1,15 +1,23 @@
 //! The store through its public API. Encodings, the lock file and recent events are tested where they are.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod backing_up;
+mod child;
 mod committing;
 mod crashing;
 mod damage;
 mod disk;
 mod faults;
+mod full_disk;
+mod histories;
 mod journal;
+mod killing;
+mod linearizability;
 mod model;
 mod opening;
 mod reading;
+mod restoring;
+mod tmpfs;
 mod watching;
 
 use clos_store::{Expect, Put, Store};
