@@ -171,8 +171,8 @@ pub fn is_due(backoff: &Backoff, now: Timestamp) -> bool {
     wait(backoff.faults).is_zero() || !left.is_positive() || left.unsigned_abs() > LONGEST_WAIT
 }
 
-/// The time as precise as the status keeps faults.
-fn whole_microseconds(at: Timestamp) -> Timestamp {
+/// The time as precise as objects keep what happens more than once a second.
+pub(crate) fn whole_microseconds(at: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
 }
 

@@ -75,7 +75,7 @@ pub struct InstanceSpec {
     pub depends_on: Vec<Dependency>,
     /// A restart was asked for at this time: a container started before it is started anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub restarted_at: Option<Time>,
+    pub restarted_at: Option<MicroTime>,
     /// The container.
     pub container: ContainerSpec,
     /// Host ports that it must hold before it starts.

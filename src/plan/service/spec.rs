@@ -9,7 +9,7 @@ use clos_resources::lifecycle::{Dependency, RestartPolicy, State};
 use clos_resources::names;
 use clos_resources::{Instance, Service};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
 use sha2::{Digest, Sha256};
@@ -44,7 +44,7 @@ pub(super) struct Declared<'a> {
     pub(super) state: State,
     restart_policy: RestartPolicy,
     depends_on: &'a [Dependency],
-    restarted_at: Option<&'a Time>,
+    restarted_at: Option<&'a MicroTime>,
     container: &'a ContainerSpec,
     ports: &'a [BoundPort],
     values: Option<&'a BTreeSet<ValueVersion>>,
@@ -53,7 +53,7 @@ pub(super) struct Declared<'a> {
 /// What of a declaration can be wrong in itself, read once.
 pub(super) struct Parsed {
     pub(super) ports: Vec<BoundPort>,
-    pub(super) restarted_at: Option<Time>,
+    pub(super) restarted_at: Option<MicroTime>,
 }
 
 impl Parsed {
@@ -154,7 +154,7 @@ pub(super) fn new_instance(input: &ServiceInput<'_>, spec: InstanceSpec) -> Inst
 }
 
 /// The later of the two times at which a restart of the service or its group was asked for.
-fn restarted_at(input: &ServiceInput<'_>) -> Result<Option<Time>, String> {
+fn restarted_at(input: &ServiceInput<'_>) -> Result<Option<MicroTime>, String> {
     let read = |metadata: &ObjectMeta| {
         let text = metadata
             .annotations
@@ -178,7 +178,7 @@ fn restarted_at(input: &ServiceInput<'_>) -> Result<Option<Time>, String> {
         .flatten();
     Ok(of_service
         .max(of_group)
-        .map(|time| Time(crate::restart::whole_seconds(time))))
+        .map(|time| MicroTime(crate::restart::whole_microseconds(time))))
 }
 
 fn bound_ports(service: &Service) -> Result<Vec<BoundPort>, String> {

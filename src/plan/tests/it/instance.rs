@@ -9,7 +9,7 @@ use clos_plan::status::{FailureKind, Outcome, was_overtaken};
 use clos_resources::instance::Backoff;
 use clos_resources::names;
 use jiff::SignedDuration;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use serde_json::json;
 
 use crate::engine::failure;
@@ -332,7 +332,7 @@ fn a_finished_run_that_was_cleaned_away_is_no_drift() {
     world.engine.remove(DB);
     world.settle();
     world.pass_time(1);
-    world.instances.get_mut("db-0").unwrap().spec.restarted_at = Some(Time(world.now));
+    world.instances.get_mut("db-0").unwrap().spec.restarted_at = Some(MicroTime(world.now));
     let planned = world.plan_instance("db-0");
     assert!(!planned.plan.is_empty());
     assert_eq!(planned.drift, []);

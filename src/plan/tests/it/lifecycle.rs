@@ -2,7 +2,8 @@
 
 use clos_plan::observed::{ContainerState, Health};
 use clos_resources::lifecycle::State;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use serde_json::json;
 
 use crate::fixtures::{DB, Ended, db, plain, running, secret};
@@ -13,7 +14,7 @@ fn a_restart_that_is_asked_for_stops_and_starts_once() {
     let mut world = running();
     world.pass_time(60);
     let asked = world.now;
-    world.instances.get_mut("db-0").unwrap().spec.restarted_at = Some(Time(asked));
+    world.instances.get_mut("db-0").unwrap().spec.restarted_at = Some(MicroTime(asked));
     world.pass_time(1);
     let mut text = world.tell("db-0");
     text += &world.tell("db-0");
@@ -21,10 +22,22 @@ fn a_restart_that_is_asked_for_stops_and_starts_once() {
 }
 
 #[test]
+fn a_restart_that_is_asked_for_in_the_second_of_the_start_is_carried_out() {
+    let mut world = running();
+    let ContainerState::Running { started_at, .. } = world.engine.named(DB).state else {
+        panic!("it runs");
+    };
+    let asked = started_at + SignedDuration::from_millis(100);
+    world.instances.get_mut("db-0").unwrap().spec.restarted_at = Some(MicroTime(asked));
+    world.pass_time(1);
+    assert!(world.tell("db-0").contains("a restart was asked for"));
+}
+
+#[test]
 fn a_restart_asked_for_in_the_future_waits_for_its_time() {
     let mut world = running();
     let later = at("2026-11-23T13:00:00Z");
-    world.instances.get_mut("db-0").unwrap().spec.restarted_at = Some(Time(later));
+    world.instances.get_mut("db-0").unwrap().spec.restarted_at = Some(MicroTime(later));
     let planned = world.plan_instance("db-0");
     assert!(planned.plan.is_empty());
     assert_eq!(planned.wake_at, Some(later));
@@ -42,7 +55,7 @@ fn a_restart_that_is_asked_for_does_not_wait_for_the_backoff() {
     }
     assert!(world.plan_instance("db-0").plan.is_empty());
     world.pass_time(1);
-    world.instances.get_mut("db-0").unwrap().spec.restarted_at = Some(Time(world.now));
+    world.instances.get_mut("db-0").unwrap().spec.restarted_at = Some(MicroTime(world.now));
     insta::assert_snapshot!(world.tell("db-0"));
 }
 

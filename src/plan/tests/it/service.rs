@@ -267,7 +267,7 @@ fn a_restart_is_asked_for_by_annotation_and_the_later_of_two_counts() {
     );
     annotate(
         &mut world.group.as_mut().unwrap().metadata,
-        "2026-11-23T13:40:00+01:00",
+        "2026-11-23T13:40:00.25+01:00",
     );
     insta::assert_snapshot!(rounds(&mut world));
     assert_eq!(
@@ -278,7 +278,7 @@ fn a_restart_is_asked_for_by_annotation_and_the_later_of_two_counts() {
             .unwrap()
             .0
             .to_string(),
-        "2026-11-23T12:40:00Z"
+        "2026-11-23T12:40:00.25Z"
     );
     annotate(
         &mut world.services.get_mut("web").unwrap().metadata,
