@@ -1,5 +1,6 @@
 //! Finding the running server and the engine, and saying in one sentence why they cannot be reached.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -67,6 +68,10 @@ impl Connection {
                 .with_context(|| format!("cannot use the kubeconfig {}", path.display()))?;
         // Watches and log streams stay silent for as long as nothing happens.
         config.read_timeout = None;
+        // No proxy leads to this machine itself, whatever the environment says of proxies.
+        if is_loopback(&config.cluster_url) {
+            config.proxy_url = None;
+        }
         let server = config.cluster_url.clone();
         let client = Client::try_from(config)
             .with_context(|| format!("cannot use the kubeconfig {}", path.display()))?;
@@ -97,9 +102,27 @@ impl Connection {
     }
 }
 
+/// Whether a server is on this machine's own loopback.
+fn is_loopback(url: &http::Uri) -> bool {
+    let host = url.host().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn loopback_is_recognised() {
+        let loopback = |url: &str| is_loopback(&url.parse().unwrap());
+        for own in ["https://127.0.0.1:8081", "https://[::1]:8081", "https://localhost"] {
+            assert!(loopback(own), "{own}");
+        }
+        for other in ["https://10.0.0.1:6443", "https://localhost.example.org"] {
+            assert!(!loopback(other), "{other}");
+        }
+    }
 
     fn with_kubeconfig(path: PathBuf) -> Connection {
         Connection {

@@ -1,6 +1,6 @@
 //! The commands against a running server: what they print, and their exit codes.
 
-use clos_harness::{Server, WEB, docker, wait_until};
+use clos_harness::{Server, WEB, docker, succeeded, wait_until};
 
 fn manifest(server: &Server, name: &str, content: &str) -> String {
     let path = server.scratch(name);
@@ -20,17 +20,10 @@ fn clos(server: &Server, arguments: &[&str]) -> (i32, String, String) {
 
 /// How often the engine was asked to change something.
 fn mutating_calls(server: &Server) -> f64 {
-    let text = server.kubectl_ok(&["get", "--raw", "/metrics"]);
-    let counts = text
-        .lines()
-        .filter(|line| line.starts_with("clos_engine_call_seconds_count"));
-    let mutating = counts.filter(|line| {
-        ["create", "start", "stop", "remove", "pull", "unpause"]
-            .iter()
-            .any(|word| line.contains(&format!("operation=\"{word}")))
-    });
-    mutating
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+    let calls = |word| format!("clos_engine_call_seconds_count{{operation=\"{word}");
+    ["create", "start", "stop", "remove", "pull", "unpause"]
+        .map(|word| server.metric(&calls(word)))
+        .iter()
         .sum()
 }
 
@@ -54,6 +47,10 @@ fn plan_shows_every_call_with_its_cause_and_changes_nothing() {
             mutating_calls(&server),
         )
     };
+    wait_until("the server has written what it writes at its start", || {
+        let hosts = server.list("chost");
+        (hosts.len() == 1 && !hosts[0]["status"].is_null()).then_some(())
+    });
     let before = state();
     let (code, plan, error) = clos(&server, &["plan", "-f", &path]);
     assert_eq!(code, 2, "{plan}{error}");
@@ -301,4 +298,15 @@ fn without_a_server_every_command_says_so_in_one_sentence() {
         );
         assert_eq!(error.trim().lines().count(), 1, "{error}");
     }
+}
+
+#[test]
+fn a_proxy_that_the_environment_names_is_not_asked_for_a_server_on_this_machine() {
+    let server = Server::start();
+    let mut command = server.clos_command(&["get", "csvc"]);
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"] {
+        command.env(name, "http://127.0.0.1:1");
+    }
+    command.env_remove("NO_PROXY").env_remove("no_proxy");
+    succeeded(&["clos get csvc"], command.output().unwrap());
 }
