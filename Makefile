@@ -3,7 +3,7 @@
 CACHE := $(or $(CLOS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/clos)
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 
-.PHONY: help demo demo-down test soak bench engine tools check unit generated regenerate fmt deny
+.PHONY: help demo demo-down test quick soak bench engine tools check generated regenerate fmt deny
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -14,8 +14,11 @@ demo: ## a running, repaired shop in minutes, from nothing
 demo-down: ## stops the demo and removes everything it made
 	@deploy/demo/demo.sh down
 
-test: engine tools check generated unit ## everything CI checks: format, lints, all tests (real engines, real kubectl), stale files, a soak
-	@$(MAKE) --no-print-directory soak SEED=1
+test: engine tools check ## everything CI checks: format, lints, all tests (real engines, real kubectl), stale files, a soak
+	@e2e/test.sh
+
+quick: ## the tests that take seconds: unit, property, golden, API
+	@e2e/test.sh quick
 
 soak: engine tools ## random faults and changes for MINUTES, then everything must be as declared (MINUTES=5 SEED= ENGINE=)
 	cargo build --quiet --package clos --package clos-soak
@@ -34,9 +37,6 @@ tools: ## kubectl 1.32 or newer for the tests: the one on the PATH, else built f
 check: ## format and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features --quiet -- -D warnings
-
-unit: ## all tests: unit, property, golden, API, real engine, front door
-	@e2e/test.sh
 
 generated: ## the committed generated files are current
 	@e2e/generated.sh check

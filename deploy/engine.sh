@@ -39,8 +39,9 @@ packages() {
 
 # Waits until the engine at $1 answers; $2 is its log.
 await() {
-  for _ in $(seq 300); do answers "$1" && return 0; sleep 0.1; done
-  fail "dockerd does not answer after 30 s; its log is $2: $(tail -n 1 "$2" 2>/dev/null)"
+  deadline=$((SECONDS + 60))
+  while [ "$SECONDS" -lt "$deadline" ]; do answers "$1" && return 0; sleep 0.1; done
+  fail "dockerd does not answer after 60 s; its log is $2: $(tail -n 1 "$2" 2>/dev/null)"
 }
 
 # Removes the pid file $2 unless the process in it is a living $1: after a crash the number may be free, somebody else's or a zombie's.

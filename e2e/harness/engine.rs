@@ -1,13 +1,33 @@
-//! The engine as the `docker` client shows it, and things made in it by hand. It may be the default one or one of a test's own.
+//! The engine, the default one or one of a test's own: looked at in process, changed by the `docker` client, and things made in it by hand.
+//! What a look is on the wire is in `socket`.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::command::{repository, succeeded};
+use crate::socket;
 
-/// The image of the tests: busybox without a registry. Its health check succeeds once `/tmp/ready` exists.
-pub const IMAGE: &str = "clos-it/busybox:2";
+/// The image of the tests: busybox without a registry.
+pub const IMAGE: &str = "clos-it/busybox:3";
+
+/// The same with a health check that succeeds once `/tmp/ready` exists, for tests of health: the engine starts a process in each such container
+/// every second.
+pub(crate) const CHECKED: &str = "clos-it/busybox-checked:1";
+
+/// What [`CHECKED`] is made with.
+const HEALTH: &str = "HEALTHCHECK --interval=1s --timeout=10s --retries=3 CMD test -e /tmp/ready";
+
+/// How long a look may take before it is taken for one at an engine that does not answer.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// Where the engine says what there is, as far as a query that goes on.
+const CONTAINERS: &str = "/containers/json?all=1&";
+const NETWORKS: &str = "/networks?";
+const VOLUMES: &str = "/volumes?";
 
 /// A container engine that tests look at from outside.
 #[derive(Clone, Debug, Default)]
@@ -15,8 +35,23 @@ pub struct Engine {
     address: Option<String>,
 }
 
+/// A container as the engine lists it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// Such as `running`.
+    pub state: String,
+    /// Its program and arguments, in one line.
+    pub command: String,
+    /// Its id.
+    pub id: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
 impl Engine {
-    /// The engine at this address, such as `unix:///run/docker.sock`. The default is the one that the `docker` client finds.
+    /// The engine at this address, such as `unix:///run/docker.sock`. The default is that of `DOCKER_HOST`, or else where Docker listens.
     pub fn at(address: impl Into<String>) -> Self {
         Self {
             address: Some(address.into()),
@@ -26,6 +61,21 @@ impl Engine {
     /// Its address, unless it is the default one.
     pub fn address(&self) -> Option<&str> {
         self.address.as_deref()
+    }
+
+    /// The socket it listens on.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how the docker client is told which engine is the default one"
+    )]
+    pub fn socket(&self) -> PathBuf {
+        let default = || std::env::var("DOCKER_HOST").ok();
+        let address = self.address.clone().or_else(default);
+        let address = address.unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned());
+        match address.strip_prefix("unix://") {
+            Some(path) => path.into(),
+            None => panic!("tests look at an engine over its unix socket, which {address} is not"),
+        }
     }
 
     /// A program that finds this engine.
@@ -47,61 +97,107 @@ impl Engine {
         succeeded(arguments, self.try_docker(arguments))
     }
 
-    /// What the engine says about a container, or nothing when it does not exist.
+    /// What the engine says about a container, or nothing when it does not exist or the engine does not answer.
     pub fn inspect(&self, container: &str) -> Option<Value> {
-        let output = self.try_docker(&["container", "inspect", container]);
-        let list: Value = serde_json::from_slice(&output.stdout).ok()?;
-        list.get(0).cloned()
+        let (code, said) = self.look(&format!("/containers/{container}/json")).ok()?;
+        (code == 200).then_some(said)
     }
 
-    /// Makes the tests' image unless it is there.
-    pub fn prepare_image(&self) {
-        let mut command = self.command(repository().join("deploy/engine.sh"));
-        command.args([
-            "image",
-            IMAGE,
-            "--change",
-            "HEALTHCHECK --interval=1s --timeout=10s --retries=3 CMD test -e /tmp/ready",
-        ]);
-        succeeded(&["deploy/engine.sh image"], command.output().unwrap());
+    /// Makes the tests' images unless they are there.
+    pub fn prepare_images(&self) {
+        for (image, changes) in [(IMAGE, &[][..]), (CHECKED, &["--change", HEALTH])] {
+            if matches!(self.look(&format!("/images/{image}/json")), Ok((200, _))) {
+                continue;
+            }
+            let mut command = self.command(repository().join("deploy/engine.sh"));
+            command.args(["image", image]).args(changes);
+            succeeded(&["deploy/engine.sh image"], command.output().unwrap());
+        }
+    }
+
+    /// All containers of an installation, those that do not run included.
+    pub fn containers(&self, installation: &str) -> Vec<Listed> {
+        let all = self.list(CONTAINERS, installation).unwrap();
+        all.iter().map(Listed::of).collect()
     }
 
     /// Ids of all containers of an installation.
     pub fn containers_of(&self, installation: &str) -> Vec<String> {
-        self.of(&["ps", "-aq", "--no-trunc"], installation)
+        texts(&self.list(CONTAINERS, installation).unwrap(), "Id")
     }
 
-    /// Ids of all networks of an installation.
+    /// Names of all networks of an installation.
     pub fn networks_of(&self, installation: &str) -> Vec<String> {
-        self.of(&["network", "ls", "-q", "--no-trunc"], installation)
+        texts(&self.list(NETWORKS, installation).unwrap(), "Name")
     }
 
     /// Names of all volumes of an installation.
     pub fn volumes_of(&self, installation: &str) -> Vec<String> {
-        self.of(&["volume", "ls", "-q"], installation)
+        texts(&self.list(VOLUMES, installation).unwrap(), "Name")
     }
 
     /// Removes everything of an installation, as far as it can be removed.
     pub fn remove_all_of(&self, installation: &str) {
-        self.remove(&["rm", "-f", "-v"], self.containers_of(installation));
-        self.remove(&["network", "rm"], self.networks_of(installation));
-        self.remove(&["volume", "rm", "-f"], self.volumes_of(installation));
-    }
-
-    fn remove(&self, how: &[&str], what: Vec<String>) {
-        if !what.is_empty() {
-            let mut command = self.command("docker");
-            command.args(how).args(what).output().unwrap();
+        for (list, field, how) in [
+            (CONTAINERS, "Id", &["rm", "-f", "-v"][..]),
+            (NETWORKS, "Id", &["network", "rm"]),
+            (VOLUMES, "Name", &["volume", "rm", "-f"]),
+        ] {
+            // An engine that is gone has taken everything with it.
+            let all = self.list(list, installation).unwrap_or_default();
+            if !all.is_empty() {
+                let mut command = self.command("docker");
+                command.args(how).args(texts(&all, field));
+                command.output().unwrap();
+            }
         }
     }
 
-    fn of(&self, list: &[&str], installation: &str) -> Vec<String> {
+    /// What the engine lists of an installation.
+    fn list(&self, list: &str, installation: &str) -> Result<Vec<Value>, String> {
         assert!(!installation.is_empty(), "an installation without an id");
-        let filter = format!("label=clos.dev/installation={installation}");
-        let all: Vec<&str> = list.iter().copied().chain(["--filter", &filter]).collect();
-        let printed = String::from_utf8_lossy(&self.try_docker(&all).stdout).into_owned();
-        printed.split_whitespace().map(str::to_owned).collect()
+        // {"label":["clos.dev/installation=…"]}
+        let filter = format!(
+            "filters=%7B%22label%22%3A%5B%22clos.dev%2Finstallation%3D{installation}%22%5D%7D"
+        );
+        let path = format!("{list}{filter}");
+        let (code, mut said) = self.look(&path)?;
+        // Volumes are in an object with warnings, which has null for none of them.
+        if said.get("Volumes").is_some() {
+            said = said["Volumes"].take();
+        }
+        match said {
+            Value::Array(all) if code == 200 => Ok(all),
+            Value::Null if code == 200 => Ok(Vec::new()),
+            said => Err(format!("GET {path} was answered {code}: {said}")),
+        }
     }
+
+    fn look(&self, path: &str) -> Result<(u16, Value), String> {
+        socket::get(&self.socket(), path, LOOK)
+    }
+}
+
+impl Listed {
+    fn of(listed: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let labels = listed["Labels"].as_object().into_iter().flatten();
+        Self {
+            name: text(&listed["Names"][0]).trim_start_matches('/').to_owned(),
+            state: text(&listed["State"]),
+            command: text(&listed["Command"]),
+            id: text(&listed["Id"]),
+            labels: labels
+                .map(|(key, value)| (key.clone(), text(value)))
+                .collect(),
+        }
+    }
+}
+
+/// One field of each.
+fn texts(all: &[Value], field: &str) -> Vec<String> {
+    let texts = all.iter().filter_map(|one| one[field].as_str());
+    texts.map(str::to_owned).collect()
 }
 
 /// Runs the docker client on the default engine, which must succeed.
@@ -125,7 +221,7 @@ impl Foreign {
     /// Runs a container by hand with these `docker run` arguments before the image, and sleeps in it.
     pub fn container(arguments: &[&str]) -> Self {
         let engine = Engine::default();
-        engine.prepare_image();
+        engine.prepare_images();
         let mut all = vec!["run", "-d"];
         all.extend(arguments);
         all.extend([IMAGE, "sleep", "3600"]);

@@ -1,5 +1,7 @@
-//! A `clos serve` of one test's own: its process, its folder of YAML, its objects and containers. What it is started with is in `setup`.
+//! A `clos serve` of one test's own: its process, its folder of YAML and its containers. What it is started with is in `setup`, what its API
+//! shows in `objects`.
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -8,8 +10,9 @@ use std::time::Instant;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::api::Api;
 use crate::command::{Lines, clos_program, kubectl_program, signal, spawn, succeeded};
-use crate::engine::{Engine, IMAGE};
+use crate::engine::{CHECKED, Engine, IMAGE};
 use crate::setup::Setup;
 use crate::wait::{PATIENCE, wait_until};
 
@@ -22,6 +25,8 @@ pub struct Server {
     pub namespace: String,
     process: Option<Child>,
     installation: String,
+    /// The client of the last look at the process that runs.
+    pub(crate) api: RefCell<Option<Api>>,
 }
 
 impl Server {
@@ -32,6 +37,7 @@ impl Server {
             namespace,
             process: None,
             installation: String::new(),
+            api: RefCell::default(),
         }
     }
 
@@ -62,8 +68,8 @@ impl Server {
             "clos serve did not become ready: {lines:#?}\n{}",
             self.log()
         );
-        let namespace = self.json(&["get", "ns", "kube-system", "-o", "json"]);
-        namespace["metadata"]["uid"]
+        let namespace = self.read("/api/v1/namespaces/kube-system").unwrap();
+        namespace.json()["metadata"]["uid"]
             .as_str()
             .unwrap()
             .clone_into(&mut self.installation);
@@ -131,7 +137,7 @@ impl Server {
 
     /// Kills the server at once, as a power cut would.
     pub fn kill_9(&mut self) {
-        let mut child = self.process.take().unwrap();
+        let mut child = self.ending();
         child.kill().unwrap();
         child.wait().unwrap();
     }
@@ -144,10 +150,16 @@ impl Server {
 
     /// Waits until the server ends by itself; gives its exit code, which is -1 when a signal ended it.
     pub fn until_ended(&mut self) -> i32 {
-        let mut child = self.process.take().unwrap();
+        let mut child = self.ending();
         wait_until("the server ends", || child.try_wait().unwrap())
             .code()
             .unwrap_or(-1)
+    }
+
+    /// The process, which is going to be none: nobody looks at it any more.
+    fn ending(&mut self) -> Child {
+        *self.api.get_mut() = None;
+        self.process.take().expect("the server was started")
     }
 
     /// Whether its process runs.
@@ -197,11 +209,12 @@ impl Server {
         &self.installation
     }
 
-    /// A manifest's text with `NAMESPACE` and `IMAGE` filled in.
+    /// A manifest's text with `NAMESPACE`, `IMAGE` and `CHECKED` filled in.
     pub fn fill(&self, content: &str) -> String {
         content
             .replace("NAMESPACE", &self.namespace)
             .replace("IMAGE", IMAGE)
+            .replace("CHECKED", CHECKED)
     }
 
     /// Writes a file into the folder of YAML, whole at once.
@@ -239,11 +252,6 @@ impl Server {
         succeeded(arguments, self.kubectl(arguments))
     }
 
-    /// Runs kubectl, which must print JSON.
-    pub fn json(&self, arguments: &[&str]) -> Value {
-        serde_json::from_str(&self.kubectl_ok(arguments)).unwrap()
-    }
-
     /// Runs a clos command against this server.
     pub fn clos(&self, arguments: &[&str]) -> Output {
         self.clos_command(arguments).output().unwrap()
@@ -257,40 +265,6 @@ impl Server {
             .arg(self.kubeconfig())
             .args(arguments);
         command
-    }
-
-    /// One object as JSON, or nothing when it does not exist.
-    pub fn object(&self, kind: &str, name: &str) -> Option<Value> {
-        let output = self.kubectl(&["get", kind, name, "-o", "json"]);
-        output
-            .status
-            .success()
-            .then(|| serde_json::from_slice(&output.stdout).unwrap())
-    }
-
-    /// An object's `Ready` condition: status, reason, message.
-    pub fn ready(&self, kind: &str, name: &str) -> (String, String, String) {
-        let ready = ready_condition(&self.object(kind, name).unwrap_or_default());
-        let text = |field: &str| ready[field].as_str().unwrap_or_default().to_owned();
-        (text("status"), text("reason"), text("message"))
-    }
-
-    /// Waits until a service is ready for its newest declaration.
-    pub fn until_ready(&self, service: &str) {
-        wait_until(&format!("service {service} is ready"), || {
-            let object = self.object("csvc", service)?;
-            let ready = ready_condition(&object)["status"] == "True";
-            (ready && object["status"]["observedGeneration"] == object["metadata"]["generation"])
-                .then_some(())
-        });
-    }
-
-    /// Waits until an object's `Ready` condition has this reason, and gives its message.
-    pub fn until_reason(&self, kind: &str, name: &str, reason: &str) -> String {
-        wait_until(&format!("{kind} {name} has the reason {reason}"), || {
-            let (_, found, message) = self.ready(kind, name);
-            (found == reason).then_some(message)
-        })
     }
 
     /// Ids of all containers of this installation.
@@ -337,15 +311,6 @@ impl Drop for Server {
             self.engine().remove_all_of(&self.installation);
         }
     }
-}
-
-/// The `Ready` condition of an object, or null.
-fn ready_condition(object: &Value) -> Value {
-    let conditions = object["status"]["conditions"].as_array();
-    conditions
-        .and_then(|all| all.iter().find(|condition| condition["type"] == "Ready"))
-        .cloned()
-        .unwrap_or_default()
 }
 
 /// The lines up to `ready in …`, or all of them when the process ends before.

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use crate::engine::Engine;
 use crate::server::Server;
 
-/// A group and a service that says hello and runs; `NAMESPACE` and `IMAGE` are to be filled in.
+/// A group and a service that says hello and runs; `NAMESPACE` and `IMAGE` are to be filled in (see [`Server::fill`]).
 pub const WEB: &str = r#"
 apiVersion: clos.dev/v1alpha1
 kind: Group
@@ -20,7 +20,7 @@ spec:
   group: shop
   image: IMAGE
   imagePullPolicy: Never
-  command: [sh, -c, "touch /tmp/ready; echo hello from web; exec sleep 3600"]
+  command: [sh, -c, "echo hello from web; exec sleep 3600"]
   stopGracePeriod: 0s
 "#;
 
@@ -93,7 +93,7 @@ impl Setup {
 
     /// Makes the folders and files without starting the server.
     pub fn prepare(self) -> Server {
-        self.engine.prepare_image();
+        self.engine.prepare_images();
         let folder = TempDir::with_prefix("clos-it-").unwrap();
         let name = folder.path().file_name().unwrap().to_string_lossy();
         let namespace = name.replace("clos-it-", "t-").to_lowercase();

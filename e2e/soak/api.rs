@@ -1,43 +1,26 @@
-//! Requests to the API of the server under test, each write with the number that its audit record must carry. What is written is in `manifest`.
+//! Requests to the API of the server under test, each write with the number that its audit record must carry. What is written is in `manifest`,
+//! how a request is sent in the harness.
 
-use std::sync::Arc;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
-use clos_harness::Server;
-use http_body_util::BodyExt as _;
-use kube::Client;
-use kube::client::Body;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use anyhow::{Context as _, Error, bail};
+use clos_harness::{Answer, Server};
 use serde_json::Value;
-use tokio::runtime::Runtime;
-
-/// How long one request may take.
-const REQUEST: Duration = Duration::from_secs(30);
 
 /// How long a write is tried that has to succeed.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A client of one server process; a later process has another port and needs another client.
-pub(crate) struct Api {
-    runtime: Runtime,
-    client: Client,
-}
+pub(crate) struct Api(clos_harness::Api);
 
-/// What a request is.
+/// A request that changes something.
 #[derive(Clone, Debug)]
 pub(crate) struct Write {
     pub(crate) method: &'static str,
     pub(crate) path: String,
-    pub(crate) body: Value,
-}
-
-/// What was answered.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Answer {
-    pub(crate) code: u16,
-    pub(crate) request: String,
     pub(crate) body: Value,
 }
 
@@ -81,40 +64,44 @@ impl Write {
 impl Api {
     /// A client of the server that runs now.
     pub(crate) fn of(server: &Server) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .context("cannot make a runtime")?;
-        let client = runtime.block_on(client(server))?;
-        Ok(Self { runtime, client })
+        let api = clos_harness::Api::of(&server.kubeconfig());
+        api.map(Self).map_err(Error::msg)
     }
 
-    /// One request, however it is answered.
+    /// One write, however it is answered.
     pub(crate) fn send(&self, write: &Write) -> anyhow::Result<Answer> {
-        self.runtime
-            .block_on(send(self.client.clone(), write.clone()))
+        let body = (!write.body.is_null()).then_some(&write.body);
+        let answer = self.0.send(write.method, &write.path, body);
+        answer.map_err(Error::msg)
+    }
+
+    /// One read, however it is answered.
+    pub(crate) fn read(&self, path: &str) -> anyhow::Result<Answer> {
+        self.0.get(path).map_err(Error::msg)
+    }
+
+    /// The text that a GET gives, which must succeed.
+    pub(crate) fn text(&self, path: &str) -> anyhow::Result<String> {
+        let answer = self.read(path)?.good().map_err(Error::msg)?;
+        Ok(answer.body)
+    }
+
+    /// The JSON that a GET gives, which must succeed.
+    pub(crate) fn get(&self, path: &str) -> anyhow::Result<Value> {
+        serde_json::from_str(&self.text(path)?)
+            .with_context(|| format!("GET {path} was not answered with JSON"))
     }
 
     /// Many reads at once, each on a connection of its own that ends with it; gives how many were answered well.
     pub(crate) fn flood(server: &Server, path: &str, count: u32) -> anyhow::Result<u32> {
         let api = Self::of(server)?;
-        api.runtime.block_on(async {
-            let mut reads = tokio::task::JoinSet::new();
-            for _ in 0..count {
-                let read = Write {
-                    method: "GET",
-                    path: path.to_owned(),
-                    body: Value::Null,
-                };
-                reads.spawn(send(api.client.clone(), read));
-            }
-            let mut good = 0;
-            while let Some(answer) = reads.join_next().await {
-                good += u32::from(matches!(answer, Ok(Ok(answer)) if answer.code == 200));
-            }
-            Ok(good)
-        })
+        Ok(thread::scope(|scope| {
+            let reads: Vec<_> = (0..count)
+                .map(|_| scope.spawn(|| api.text(path).is_ok()))
+                .collect();
+            let good = reads.into_iter().map(|read| read.join().unwrap_or(false));
+            good.map(u32::from).sum()
+        }))
     }
 
     /// Sends writes, many at once, and calls `then` when so many of them were answered; gives an answer or none for each.
@@ -124,57 +111,27 @@ impl Api {
         enough: usize,
         then: impl FnOnce(),
     ) -> Vec<(Write, Option<Answer>)> {
-        let answered = Arc::new(AtomicUsize::new(0));
-        let running: Vec<_> = writes
-            .into_iter()
-            .map(|write| {
-                let task = self.runtime.handle().clone();
-                let (client, sent) = (self.client.clone(), write.clone());
-                let answered = answered.clone();
-                let sending = move || {
-                    let answer = task.block_on(send(client, sent)).ok();
-                    answered.fetch_add(1, Ordering::Relaxed);
-                    answer
-                };
-                (write, std::thread::spawn(sending))
-            })
-            .collect();
-        while answered.load(Ordering::Relaxed) < enough.min(running.len()) {
-            crate::pause(Duration::from_millis(1));
-        }
-        then();
-        let ended = running.into_iter();
-        ended
-            .map(|(write, thread)| (write, thread.join().ok().flatten()))
-            .collect()
-    }
-
-    /// A GET that must succeed.
-    pub(crate) fn get(&self, path: &str) -> anyhow::Result<Value> {
-        let answer = self.send(&Write {
-            method: "GET",
-            path: path.to_owned(),
-            body: Value::Null,
-        })?;
-        anyhow::ensure!(
-            answer.code == 200,
-            "GET {path} was answered {}: {}",
-            answer.code,
-            answer.body
-        );
-        Ok(answer.body)
-    }
-
-    /// The text that a GET answers.
-    pub(crate) fn text(&self, path: &str) -> anyhow::Result<String> {
-        let request = http::Request::get(path)
-            .body(Vec::new())
-            .context("not a path")?;
-        let asking =
-            async { tokio::time::timeout(REQUEST, self.client.request_text(request)).await };
-        let text = self.runtime.block_on(asking);
-        text.with_context(|| format!("GET {path} was not answered"))?
-            .with_context(|| format!("cannot GET {path}"))
+        let answered = AtomicUsize::new(0);
+        let sent = |write: Write| {
+            let answer = self.send(&write).ok();
+            answered.fetch_add(1, Ordering::Relaxed);
+            (write, answer)
+        };
+        let enough = enough.min(writes.len());
+        thread::scope(|scope| {
+            let sending: Vec<_> = writes
+                .into_iter()
+                .map(|write| scope.spawn(move || sent(write)))
+                .collect();
+            while answered.load(Ordering::Relaxed) < enough {
+                crate::pause(Duration::from_millis(1));
+            }
+            then();
+            let ended = sending.into_iter().map(thread::ScopedJoinHandle::join);
+            ended
+                .map(|ended| ended.unwrap_or_else(|panic| resume_unwind(panic)))
+                .collect()
+        })
     }
 
     /// A write that has to succeed: what is not there yet, or busy, is waited for.
@@ -182,24 +139,22 @@ impl Api {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let why = match self.send(write) {
-                Ok(answer) if answer.code < 300 => {
-                    let acknowledged = Acknowledged {
-                        request: answer.request,
-                        code: answer.code,
-                        what: format!("{} {}", write.method, write.path),
-                    };
-                    return Ok((acknowledged, answer.body));
+                Ok(answer) => {
+                    let may_pass = matches!(answer.code, 404 | 409 | 429 | 503 | 504);
+                    match answer.good() {
+                        Ok(answer) => {
+                            let body = answer.json();
+                            let acknowledged = Acknowledged {
+                                request: answer.request,
+                                code: answer.code,
+                                what: answer.asked,
+                            };
+                            return Ok((acknowledged, body));
+                        }
+                        Err(why) if may_pass => why,
+                        Err(why) => bail!("{why}"),
+                    }
                 }
-                Ok(answer) if matches!(answer.code, 404 | 409 | 429 | 503 | 504) => {
-                    format!("{}: {}", answer.code, answer.body["message"])
-                }
-                Ok(answer) => bail!(
-                    "{} {} was answered {}: {}",
-                    write.method,
-                    write.path,
-                    answer.code,
-                    answer.body["message"]
-                ),
                 Err(error) => format!("{error:#}"),
             };
             if Instant::now() > deadline {
@@ -208,57 +163,4 @@ impl Api {
             crate::pause(Duration::from_millis(100));
         }
     }
-}
-
-async fn client(server: &Server) -> anyhow::Result<Client> {
-    let kubeconfig =
-        Kubeconfig::read_from(server.kubeconfig()).context("cannot read the kubeconfig")?;
-    let options = KubeConfigOptions::default();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options);
-    let config = config.await.context("cannot use the kubeconfig")?;
-    Client::try_from(config).context("cannot make a client")
-}
-
-async fn send(client: Client, write: Write) -> anyhow::Result<Answer> {
-    let body = if write.body.is_null() {
-        Vec::new()
-    } else {
-        serde_json::to_vec(&write.body).context("JSON is text")?
-    };
-    let media = if write.method == "PATCH" {
-        "application/merge-patch+json"
-    } else {
-        "application/json"
-    };
-    let request = http::Request::builder()
-        .method(write.method)
-        .uri(&write.path)
-        .header("content-type", media)
-        .header("user-agent", "clos-soak")
-        .body(Body::from(body))
-        .context("not a request")?;
-    let answering = async {
-        let response = client.send(request).await.context("no answer")?;
-        let code = response.status().as_u16();
-        let id = response
-            .headers()
-            .get("x-request-id")
-            .and_then(|id| id.to_str().ok())
-            .unwrap_or_default()
-            .to_owned();
-        let body = response
-            .into_body()
-            .collect()
-            .await
-            .context("half an answer")?
-            .to_bytes();
-        anyhow::Ok(Answer {
-            code,
-            request: id,
-            body: serde_json::from_slice(&body).unwrap_or_default(),
-        })
-    };
-    tokio::time::timeout(REQUEST, answering)
-        .await
-        .context("no answer in time")?
 }

@@ -1,4 +1,4 @@
-//! Looking at the world after a run: the engine by the docker client, the objects, the journal and the metrics by the API. Judging is in `check`,
+//! Looking at the world after a run: the engine by the harness, the objects, the journal and the metrics by the API. Judging is in `check`,
 //! `journal` and `cost`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,11 +41,7 @@ impl World {
         let containers = inspected
             .map(|inspected| Container::of(&inspected))
             .collect();
-        let networks = engine.networks_of(&installation).into_iter().map(|id| {
-            let output = engine.try_docker(&["network", "inspect", "--format", "{{.Name}}", &id]);
-            String::from_utf8_lossy(&output.stdout).trim().to_owned()
-        });
-        let networks = networks.collect();
+        let networks = engine.networks_of(&installation).into_iter().collect();
         let volumes: BTreeSet<String> = engine.volumes_of(&installation).into_iter().collect();
         self.volumes.extend(volumes.iter().cloned());
         let api = self.api()?;

@@ -6,8 +6,9 @@ use std::net::TcpListener;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
-use clos_harness::{Engine, Server, Setup, repository};
+use anyhow::{Context as _, Error, bail};
+use clos_harness::{Engine, Listed, Server, Setup, repository};
+use clos_resources::names::LABEL_NAMESPACE;
 use serde_json::Value;
 
 use crate::api::{Acknowledged, Api, PATIENCE};
@@ -165,38 +166,21 @@ impl World {
 
     /// Ids of the containers of an instance, without those made by hand.
     pub(crate) fn containers_of(&self, label: &str, value: &str) -> Vec<String> {
-        let filters = [
-            format!(
-                "label={}={}",
-                clos_resources::names::LABEL_INSTALLATION,
-                self.server.installation()
-            ),
-            format!(
-                "label={}={}",
-                clos_resources::names::LABEL_NAMESPACE,
-                self.names.namespace
-            ),
-            format!("label={label}={value}"),
+        let listed = self.server.engine().containers(self.server.installation());
+        let wanted = [
+            (LABEL_NAMESPACE, self.names.namespace.as_str()),
+            (label, value),
         ];
-        let [installation, namespace, wanted] = &filters;
-        let arguments = [
-            "ps",
-            "-aq",
-            "--no-trunc",
-            "--filter",
-            installation,
-            "--filter",
-            namespace,
-            "--filter",
-            wanted,
-        ];
-        let output = self.server.engine().try_docker(&arguments);
-        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-        let by_hand = |id: &&str| self.decoys.iter().any(|decoy| decoy.id == *id);
-        printed
-            .split_whitespace()
-            .filter(|id| !by_hand(id))
-            .map(str::to_owned)
+        let is_wanted = |one: &Listed| {
+            wanted
+                .iter()
+                .all(|(label, value)| one.labels.get(*label).is_some_and(|has| has == value))
+        };
+        let by_hand = |one: &Listed| self.decoys.iter().any(|decoy| decoy.id == one.id);
+        listed
+            .into_iter()
+            .filter(|one| is_wanted(one) && !by_hand(one))
+            .map(|one| one.id)
             .collect()
     }
 
@@ -222,17 +206,12 @@ impl World {
 
     /// The UID of an object; none when it does not exist.
     pub(crate) fn uid(&self, path: &str) -> anyhow::Result<Option<String>> {
-        let read = crate::api::Write {
-            method: "GET",
-            path: path.to_owned(),
-            body: Value::Null,
-        };
-        let answer = self.api()?.send(&read)?;
-        match answer.code {
-            200 => Ok(answer.body["metadata"]["uid"].as_str().map(str::to_owned)),
-            404 => Ok(None),
-            code => bail!("GET {path} was answered {code}: {}", answer.body["message"]),
+        let answer = self.api()?.read(path)?;
+        if answer.code == 404 {
+            return Ok(None);
         }
+        let object = answer.good().map_err(Error::msg)?.json();
+        Ok(object["metadata"]["uid"].as_str().map(str::to_owned))
     }
 
     /// The path of a Service of the folder's namespace.

@@ -106,7 +106,7 @@ fn listed(server: &Server, kind: &str, revision: Option<u64>) -> BTreeMap<String
         server.namespace,
         exact.unwrap_or_default()
     );
-    let list = server.json(&["get", "--raw", &url]);
+    let list = server.read(&url).unwrap().json();
     let items = list["items"].as_array().unwrap().iter();
     items
         .map(|item| {

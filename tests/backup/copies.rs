@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use clos_harness::{Engine, Server, WEB, wait_until};
 
-use crate::world::{backed_up, declare, host, metric, restored, standing, told};
+use crate::world::{backed_up, declare, host, restored, standing, told};
 
 /// Removes what an installation left that no server knows any more.
 struct Leftovers(String);
@@ -37,7 +37,7 @@ fn i1_an_emptied_data_directory_touches_nothing_of_the_installation_that_was_the
     }
     let lists = r#"clos_engine_call_seconds_count{operation="list",result="ok"}"#;
     wait_until("the containers were listed some times", || {
-        (metric(&server, lists) >= 3.0).then_some(())
+        (server.metric(lists) >= 3.0).then_some(())
     });
     assert_eq!(standing(&server, ["web", "a"]), before);
     assert!(host(&server)["status"]["orphans"].is_null());

@@ -3,9 +3,7 @@
 use clos_harness::{Server, WEB, wait_until};
 use serde_json::Value;
 
-use crate::world::{
-    backed_up, declare, host, metric, move_to, restored, standing, told, until_ready,
-};
+use crate::world::{backed_up, declare, host, move_to, restored, standing, told, until_ready};
 
 /// A server whose containers of `later` were made after the backup from which it was restored.
 fn older(later: &[&str]) -> Server {
@@ -89,7 +87,7 @@ fn i8_many_containers_younger_than_the_backup_are_held_back_until_a_person_confi
     );
     let events = server.kubectl_ok(&["get", "events", "-A"]);
     assert!(events.contains("RemovalsHeld"), "{events}");
-    assert_eq!(metric(&server, "clos_removals_held").to_string(), "6");
+    assert_eq!(server.metric("clos_removals_held").to_string(), "6");
     let (_, _, note) = told(&server.clos(&["status"]));
     assert!(note.contains("6 of 7 containers"), "{note}");
     for name in later {
@@ -112,7 +110,7 @@ fn i8_many_containers_younger_than_the_backup_are_held_back_until_a_person_confi
     orphans(&server, 6);
     let lists = r#"clos_engine_call_seconds_count{operation="list",result="ok"}"#;
     wait_until("the containers were listed some times", || {
-        (metric(&server, lists) >= 3.0).then_some(())
+        (server.metric(lists) >= 3.0).then_some(())
     });
     assert_eq!(standing(&server, all), before);
 

@@ -2,7 +2,7 @@
 
 use clos_harness::{Server, WEB, wait_until};
 
-use crate::world::{backed_up, declare, metric, move_to, restored, standing, until_ready};
+use crate::world::{backed_up, declare, move_to, restored, standing, until_ready};
 
 #[test]
 fn i2_a_restored_server_recognises_all_its_containers_and_changes_nothing() {
@@ -27,7 +27,7 @@ fn i2_a_restored_server_recognises_all_its_containers_and_changes_nothing() {
     until_ready(&server, names);
     wait_until("the containers were listed some times", || {
         let lists = r#"clos_engine_call_seconds_count{operation="list",result="ok"}"#;
-        (metric(&server, lists) >= 4.0).then_some(())
+        (server.metric(lists) >= 4.0).then_some(())
     });
     for operation in [
         "create_network",
@@ -37,7 +37,7 @@ fn i2_a_restored_server_recognises_all_its_containers_and_changes_nothing() {
         "remove_container",
     ] {
         let calls = format!("clos_engine_call_seconds_count{{operation=\"{operation}\"");
-        assert_eq!(metric(&server, &calls).to_string(), "0", "{operation}");
+        assert_eq!(server.metric(&calls).to_string(), "0", "{operation}");
     }
     assert_eq!(standing(&server, names), before);
 }

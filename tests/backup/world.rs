@@ -72,18 +72,9 @@ pub(crate) fn standing<'a>(
     names.into_iter().map(container).collect()
 }
 
-/// The server's Host.
+/// The server's Host, null when there is none yet.
 pub(crate) fn host(server: &Server) -> Value {
-    server.json(&["get", "chost", "-o", "json"])["items"][0].clone()
-}
-
-/// One value of the server's metrics, 0 when there is no such series yet.
-pub(crate) fn metric(server: &Server, series: &str) -> f64 {
-    let text = server.kubectl_ok(&["get", "--raw", "/metrics"]);
-    let line = text.lines().find(|line| line.starts_with(series));
-    line.map_or(0.0, |line| {
-        line.rsplit(' ').next().unwrap().parse().unwrap()
-    })
+    server.list("chost").pop().unwrap_or_default()
 }
 
 /// Exit code, standard output and standard error.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use clos_harness::{PATIENCE, Server};
+use clos_harness::{PATIENCE, Server, wait_until_right};
 use serde_json::Value;
 
 /// How long after its start a server should take at most until everything is as declared.
@@ -32,10 +32,8 @@ impl Right {
     /// Waits until everything is right, looks once more, and says how long after `since` that was. On a machine with many tests at the
     /// same time that may be longer than [`SOON`].
     pub(crate) fn until_so(&self, server: &Server, since: Instant) -> Duration {
-        while let Err(wrong) = self.check(server) {
-            let waited = since.elapsed();
-            assert!(waited < PATIENCE, "{waited:?} after the start: {wrong}");
-        }
+        let patience = PATIENCE.saturating_sub(since.elapsed());
+        wait_until_right(patience, "everything is right", || self.check(server));
         let took = since.elapsed();
         if let Err(wrong) = self.check(server) {
             panic!("it was right and is not any more: {wrong}");
@@ -53,8 +51,9 @@ impl Right {
             .networks
             .iter()
             .map(|group| format!("clos_{}_{group}", server.namespace));
-        same("networks", networks_of(server), networks)?;
-        let volumes = server.engine().volumes_of(server.installation());
+        let (engine, installation) = (server.engine(), server.installation());
+        same("networks", engine.networks_of(installation), networks)?;
+        let volumes = engine.volumes_of(installation);
         let volumes: BTreeSet<String> = volumes.into_iter().collect();
         if !self.volumes.is_subset(&volumes) {
             let wanted = &self.volumes;
@@ -130,11 +129,20 @@ fn same(
 
 /// Everything that the tests look at, of all namespaces.
 pub(crate) fn objects(server: &Server) -> Result<Vec<Value>, String> {
-    let kinds = "namespaces,configmaps,secrets,groups.clos.dev,services.clos.dev,instances.clos.dev,ports.clos.dev";
-    let output = server.kubectl(&["get", kinds, "--all-namespaces", "-o", "json"]);
-    let list: Value = serde_json::from_slice(&output.stdout)
-        .map_err(|_| String::from_utf8_lossy(&output.stderr).into_owned())?;
-    Ok(list["items"].as_array().cloned().unwrap_or_default())
+    let mut objects = Vec::new();
+    for collection in [
+        "/api/v1/namespaces",
+        "/api/v1/configmaps",
+        "/api/v1/secrets",
+        "/apis/clos.dev/v1alpha1/groups",
+        "/apis/clos.dev/v1alpha1/services",
+        "/apis/clos.dev/v1alpha1/instances",
+        "/apis/clos.dev/v1alpha1/ports",
+    ] {
+        let list = server.read(collection)?.json();
+        objects.extend(list["items"].as_array().cloned().unwrap_or_default());
+    }
+    Ok(objects)
 }
 
 /// An object's UID.
@@ -144,17 +152,12 @@ pub(crate) fn uid(object: &Value) -> String {
 
 /// Name, version and state of each container of the installation.
 fn containers_of(server: &Server) -> Vec<String> {
-    let format = r#"{{.Names}} {{.Label "version"}} {{.State}}"#;
-    lines_of(server, &["ps", "-a", "--format", format])
-}
-
-fn networks_of(server: &Server) -> Vec<String> {
-    lines_of(server, &["network", "ls", "--format", "{{.Name}}"])
-}
-
-fn lines_of(server: &Server, list: &[&str]) -> Vec<String> {
-    let filter = format!("label=clos.dev/installation={}", server.installation());
-    let all: Vec<&str> = list.iter().copied().chain(["--filter", &filter]).collect();
-    let printed = server.engine().docker(&all);
-    printed.lines().map(str::to_owned).collect()
+    let listed = server.engine().containers(server.installation());
+    listed
+        .iter()
+        .map(|one| {
+            let version = one.labels.get("version").map_or("", String::as_str);
+            format!("{} {version} {}", one.name, one.state)
+        })
+        .collect()
 }

@@ -32,7 +32,7 @@ spec:
   group: shop
   image: IMAGE
   imagePullPolicy: Never
-  command: [sh, -c, "touch /tmp/ready; exec sleep 3600"]
+  command: [sh, -c, "exec sleep 3600"]
   stopGracePeriod: 0s
   labels: {version: "VERSION"}
   mounts: [{mountPath: /data, volume: {name: data}}]
@@ -49,7 +49,7 @@ spec:
   group: shop
   image: IMAGE
   imagePullPolicy: Never
-  command: [sh, -c, "touch /tmp/ready; exec sleep 3600"]
+  command: [sh, -c, "exec sleep 3600"]
   stopGracePeriod: 0s
   labels: {version: "VERSION"}
   replicas: REPLICAS
@@ -68,7 +68,7 @@ spec:
   group: side
   image: IMAGE
   imagePullPolicy: Never
-  command: [sh, -c, "touch /tmp/ready; exec sleep 3600"]
+  command: [sh, -c, "exec sleep 3600"]
   stopGracePeriod: 0s
   labels: {version: "1"}
 "#;

@@ -2,15 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use clos_harness::{PATIENCE, Server, Setup, WEB, inspect, signal, wait_until};
+use clos_harness::{Engine, PATIENCE, Server, Setup, WEB, inspect, signal, wait_until};
 use clos_proxy::{Fault, Operation, Proxy, Rule};
 
 use crate::audit;
 use crate::right::Right;
 use crate::shop::Shop;
-
-/// Where an engine listens by default.
-const SOCKET: &str = "/var/run/docker.sock";
 
 /// How long a server may take to end on a machine that does much else: less than what it must not wait for.
 const SOON: Duration = Duration::from_secs(20);
@@ -101,7 +98,7 @@ fn a_stop_does_not_wait_for_a_container_that_takes_its_time_to_end() {
 
 #[test]
 fn a_second_signal_does_not_wait_for_the_engine_and_the_next_start_goes_on() {
-    let proxy = Proxy::start(SOCKET);
+    let proxy = Proxy::start(Engine::default().socket());
     let shop = Shop {
         web: false,
         side: false,

@@ -57,9 +57,8 @@ fn kill_and_start(second: &SecondEngine, server: &Server) -> Instant {
 
 fn until_there_after(shop: Shop, server: &Server, up: Instant) {
     shop.until_there(server, CONVERGED.saturating_sub(up.elapsed()));
-    let instances = server.kubectl_ok(&["get", "cinst", "-o", "name"]);
     assert_eq!(
-        instances.lines().count(),
+        server.list("cinst").len(),
         usize::try_from(shop.replicas).unwrap() + 1
     );
 }

@@ -1,10 +1,9 @@
 //! The small group that all these tests run, what must be there of it, and a server that reaches its engine through a proxy.
 
 use std::collections::BTreeMap;
-use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use clos_harness::{Server, Setup, succeeded, wait_until_within};
+use clos_harness::{Engine, Listed, Server, Setup, wait_until_within};
 use clos_proxy::{Fault, Operation, Proxy, Rule};
 
 /// Every call that only the engine has to answer ends within this: its deadline, and a second for the machine.
@@ -27,7 +26,7 @@ spec:
   image: IMAGE
   imagePullPolicy: PULL
   replicas: REPLICAS
-  command: [sh, -c, "trap 'exit 0' TERM; touch /tmp/ready; sleep 3600 & wait", VERSION]
+  command: [sh, -c, "trap 'exit 0' TERM; sleep 3600 & wait", VERSION]
   stopGracePeriod: 1s
 ---
 apiVersion: clos.dev/v1alpha1
@@ -37,7 +36,7 @@ spec:
   group: shop
   image: IMAGE
   imagePullPolicy: PULL
-  command: [sh, -c, "trap 'exit 0' TERM; touch /tmp/ready; sleep 3600 & wait", VERSION]
+  command: [sh, -c, "trap 'exit 0' TERM; sleep 3600 & wait", VERSION]
   stopGracePeriod: 1s
   mounts:
   - {mountPath: /data, volume: {name: data}}
@@ -61,19 +60,10 @@ pub(crate) struct Shop {
     pub(crate) replicas: u32,
 }
 
-/// A container as the engine lists it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Listed {
-    pub(crate) name: String,
-    pub(crate) state: String,
-    pub(crate) command: String,
-    pub(crate) id: String,
-}
-
 impl World {
     /// A server whose engine can always pull the tests' image, and that lists all containers every two seconds.
     pub(crate) fn new() -> Self {
-        let proxy = Proxy::start(default_socket());
+        let proxy = Proxy::start(Engine::default().socket());
         always_pulls(&proxy);
         let setup = Setup::new()
             .through(&proxy.address())
@@ -126,16 +116,6 @@ fn always_pulls(proxy: &Proxy) {
     ));
 }
 
-/// The socket of the engine that the `docker` client finds.
-fn default_socket() -> String {
-    let mut command = Command::new("docker");
-    command.args(["context", "inspect", "-f", "{{.Endpoints.docker.Host}}"]);
-    let address = succeeded(&["docker context"], command.output().unwrap());
-    let path = address.trim().strip_prefix("unix://");
-    path.expect("these tests need an engine at a unix socket")
-        .to_owned()
-}
-
 impl Shop {
     /// Declares it.
     pub(crate) fn apply(self, server: &Server) {
@@ -179,9 +159,9 @@ impl Shop {
         let names: Vec<String> = listed.iter().map(|one| one.name.clone()).collect();
         let version = format!("version-{}", self.version);
         names == self.names(server)
-            && listed.iter().all(|one| {
-                one.state == "running" && one.command.trim_end_matches('"').ends_with(&version)
-            })
+            && listed
+                .iter()
+                .all(|one| one.state == "running" && one.command.ends_with(&version))
     }
 
     /// Waits until exactly the declared containers and their volume are there, and the services say so.
@@ -203,8 +183,8 @@ impl Shop {
             .then_some(())
         });
         wait_until_within(RECOVERY, "the objects are gone", || {
-            let left = server.kubectl_ok(&["get", "csvc,cinst,cgrp", "-o", "name"]);
-            left.trim().is_empty().then_some(())
+            let gone = |kind: &&str| server.list(kind).is_empty();
+            ["csvc", "cinst", "cgrp"].iter().all(gone).then_some(())
         });
         assert_eq!(volumes(server), [volume(server)]);
         engine.docker(&["volume", "rm", &volume(server)]);
@@ -221,31 +201,7 @@ fn volume(server: &Server) -> String {
 
 /// All containers of the server's installation, by name.
 pub(crate) fn listed(server: &Server) -> Vec<Listed> {
-    let label = format!("label=clos.dev/installation={}", server.installation());
-    let format = "{{.Names}}\t{{.State}}\t{{.Command}}\t{{.ID}}";
-    let arguments = [
-        "ps",
-        "-a",
-        "--no-trunc",
-        "--filter",
-        &label,
-        "--format",
-        format,
-    ];
-    let text = server.engine().docker(&arguments);
-    let mut listed: Vec<Listed> = text
-        .lines()
-        .map(|line| {
-            let mut columns = line.split('\t').map(str::to_owned);
-            let mut next = || columns.next().unwrap();
-            Listed {
-                name: next(),
-                state: next(),
-                command: next(),
-                id: next(),
-            }
-        })
-        .collect();
+    let mut listed = server.engine().containers(server.installation());
     listed.sort();
     listed
 }
@@ -260,9 +216,7 @@ pub(crate) fn processes(server: &Server) -> BTreeMap<String, u64> {
 }
 
 fn services_are_ready(server: &Server) -> bool {
-    let services = server.json(&["get", "csvc", "-o", "json"]);
-    let services = services["items"].as_array().unwrap();
-    services.iter().all(|service| {
+    server.list("csvc").iter().all(|service| {
         let conditions = service["status"]["conditions"].as_array();
         let ready = conditions.is_some_and(|all| {
             all.iter()
@@ -274,15 +228,13 @@ fn services_are_ready(server: &Server) -> bool {
 
 /// The reason of the Host's `Ready` condition.
 pub(crate) fn host_reason(server: &Server) -> String {
-    let hosts = server.json(&["get", "chost", "-o", "json"]);
-    reason(&hosts["items"][0])
+    let hosts = server.list("chost");
+    hosts.first().map(reason).unwrap_or_default()
 }
 
 /// The reasons of all Instances' `Ready` conditions.
 pub(crate) fn instance_reasons(server: &Server) -> Vec<String> {
-    let instances = server.json(&["get", "cinst", "-o", "json"]);
-    let items = instances["items"].as_array().unwrap();
-    items.iter().map(reason).collect()
+    server.list("cinst").iter().map(reason).collect()
 }
 
 fn reason(object: &serde_json::Value) -> String {
@@ -308,35 +260,14 @@ pub(crate) fn until_unavailable(server: &Server) {
 
 /// How long so many lists of services took, each: the fastest first.
 pub(crate) fn list_times(server: &Server, count: usize) -> Vec<Duration> {
-    // One connection: what is measured is the server, not the start of a client.
-    let mut command = server.kubectl_command(&["proxy", "--port=0"]);
-    command.stdout(std::process::Stdio::piped());
-    let (mut kubectl, lines) = clos_harness::spawn(command);
-    let address = lines
-        .iter()
-        .find_map(|line| Some(line.split("Starting to serve on ").nth(1)?.to_owned()))
-        .unwrap();
-    let mut times: Vec<Duration> = (0..count).map(|_| list_time(&address)).collect();
-    kubectl.kill().unwrap();
-    kubectl.wait().unwrap();
+    let list_time = |_| {
+        let began = Instant::now();
+        server.read("/apis/clos.dev/v1alpha1/services").unwrap();
+        began.elapsed()
+    };
+    let mut times: Vec<Duration> = (0..count).map(list_time).collect();
     times.sort();
     times
-}
-
-fn list_time(address: &str) -> Duration {
-    use std::io::{Read, Write};
-    let began = std::time::Instant::now();
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
-    let path = "/apis/clos.dev/v1alpha1/services";
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    began.elapsed()
 }
 
 /// Fails unless the API answers as always: lists of services, half of them within a twentieth of a second and all within one.

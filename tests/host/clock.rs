@@ -75,7 +75,7 @@ fn kill_and_wait(server: &Server, instance: &str) {
         let later = container["State"]["StartedAt"].as_str()? > before.as_str();
         (later && container["State"]["Running"] == true).then_some(())
     };
-    wait_until_within(Duration::from_secs(10), "the container runs again", running);
+    wait_until_within(Duration::from_secs(30), "the container runs again", running);
 }
 
 fn revision(answer: &Value) -> u64 {

@@ -73,7 +73,7 @@ fn idle_connections_beyond_the_descriptors_take_neither_the_engine_nor_the_proce
     write("meanwhile");
     drop(idle);
     wait_until_within(Duration::from_secs(5), "new connections are served", || {
-        let answer = Api::of(&server).try_send(&http::Method::GET, "/readyz", None);
+        let answer = Api::of(&server).try_send("GET", "/readyz", None);
         answer.is_ok_and(|answer| answer.code == 200).then_some(())
     });
     assert!(write("after"));

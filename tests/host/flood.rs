@@ -16,7 +16,7 @@ spec:
   group: shop
   image: IMAGE
   imagePullPolicy: Never
-  command: [sh, -c, "touch /tmp/ready; exec yes a line of forty characters and no more"]
+  command: [sh, -c, "exec yes a line of forty characters and no more"]
   stopGracePeriod: 0s
   resources: {limits: {cpu: "0.3", memory: 64Mi}}
 "#;

@@ -4,10 +4,10 @@ use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
 
-use clos_harness::{Server, Setup, WEB, docker, wait_until, wait_until_within};
+use clos_harness::{Answer, Server, Setup, WEB, docker, wait_until, wait_until_within};
 use serde_json::Value;
 
-use crate::api::{Answer, Api};
+use crate::api::Api;
 use crate::machine::{Mount, load, root};
 
 /// What may take as long as the pauses between tries on a full disk.
@@ -22,7 +22,7 @@ spec:
   group: shop
   image: IMAGE
   imagePullPolicy: Never
-  command: [sh, -c, "echo started; touch /tmp/ready; until test -e /tmp/crash; do sleep 0.1; done; exit 3"]
+  command: [sh, -c, "echo started; until test -e /tmp/crash; do sleep 0.1; done; exit 3"]
   stopGracePeriod: 0s
 "#;
 
@@ -127,7 +127,7 @@ fn a_server_whose_disk_is_full_does_not_spin_and_keeps_the_pauses_of_what_crashe
     let (_, refusal) = until_refused(&api);
     is_refused_for_space(&refusal);
     killed_and_repaired(&server);
-    let calls = || api.metric("clos_engine_call_seconds_count");
+    let calls = || server.metric("clos_engine_call_seconds_count");
     let lines = server.log().lines().count();
     let (share, calls) = load(server.pid(), Duration::from_secs(8), calls);
     let lines = server.log().lines().count() - lines;

@@ -3,9 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use clos_harness::{Setup, wait_until, wait_until_within};
+use clos_harness::{PATIENCE, Setup, wait_until, wait_until_within};
 
-use crate::api::Api;
 use crate::machine::{cpu, resident};
 
 /// So many services, unless `CLOS_HOST_SERVICES` says another number.
@@ -28,7 +27,7 @@ fn manifest(services: u32) -> String {
         write!(
             text,
             "---\napiVersion: clos.dev/v1alpha1\nkind: Service\nmetadata: {{name: s{number}, namespace: NAMESPACE}}\nspec:\n  group: shop\n  \
-             image: IMAGE\n  imagePullPolicy: Never\n  command: [sh, -c, \"touch /tmp/ready; exec sleep 3600\"]\n  stopGracePeriod: 0s\n"
+             image: IMAGE\n  imagePullPolicy: Never\n  command: [sh, -c, \"exec sleep 3600\"]\n  stopGracePeriod: 0s\n"
         )
         .unwrap();
     }
@@ -42,17 +41,16 @@ fn i2_many_services_with_nothing_to_do_cost_next_to_nothing() {
         .file("all.yaml", &manifest(services))
         .flags(&["--relist", "2s"])
         .start();
-    let api = Api::of(&server);
-    let patience = Duration::from_secs(60 + u64::from(services) / 2);
+    let patience = PATIENCE + Duration::from_secs(u64::from(services));
     wait_until_within(patience, "all run", || {
         (server.ready("cgrp", "shop").0 == "True").then_some(())
     });
-    let writes = || api.metric("clos_store_writes_total");
-    let lists = || api.metric("clos_engine_call_seconds_count{operation=\"list\"");
+    let writes = || server.metric("clos_store_writes_total");
+    let lists = || server.metric("clos_engine_call_seconds_count{operation=\"list\"");
     let changes = || {
         let operations = ["create_", "start_", "stop_", "remove_", "pull_", "unpause_"];
         let count = |operation| {
-            api.metric(&format!(
+            server.metric(&format!(
                 "clos_engine_call_seconds_count{{operation=\"{operation}"
             ))
         };

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use clos_harness::{Foreign, Server, docker, inspect, wait_until};
+use serde_json::Value;
 
 const GROUP: &str =
     "apiVersion: clos.dev/v1alpha1\nkind: Group\nmetadata: {name: shop, namespace: NAMESPACE}\n";
@@ -16,7 +17,7 @@ spec:
   group: shop
   image: IMAGE
   imagePullPolicy: Never
-  command: [sh, -c, "touch /tmp/ready; exec sleep 3600"]
+  command: [sh, -c, "exec sleep 3600"]
   env:
   - {name: COLOUR, value: red}
   stopGracePeriod: 0s
@@ -68,10 +69,10 @@ fn there_and_back_again_quickly_ends_where_it_began() {
 
 /// Waits until three replicas have a colour; meanwhile never fewer than two run.
 fn until_three_are(server: &Server, colour: &str) {
-    let ours = format!("label=clos.dev/installation={}", server.installation());
     let what = format!("all are {colour}, and never fewer than two run");
     wait_until(&what, || {
-        let running = docker(&["ps", "-q", "--filter", &ours]).lines().count();
+        let listed = server.engine().containers(server.installation());
+        let running = listed.iter().filter(|one| one.state == "running").count();
         assert!(
             running >= 2,
             "only {running} of 3 run while one is replaced"
@@ -371,10 +372,8 @@ fn a_fixed_host_port_is_claimed_published_and_given_back() {
         );
     server.write("httpd.yaml", &httpd);
     server.until_ready("httpd");
-    let ports = server.json(&["get", "cport", "-o", "json"]);
-    let held: Vec<&str> = ports["items"]
-        .as_array()
-        .unwrap()
+    let ports = server.list("cport");
+    let held: Vec<&str> = ports
         .iter()
         .filter(|item| item["spec"]["port"] == port)
         .map(|item| item["spec"]["holder"]["instance"].as_str().unwrap())
@@ -386,13 +385,8 @@ fn a_fixed_host_port_is_claimed_published_and_given_back() {
     assert!(answer.contains("hello from clos"), "{answer}");
     server.remove("httpd.yaml");
     wait_until("the port is given back", || {
-        let ports = server.json(&["get", "cport", "-o", "json"]);
-        ports["items"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .all(|item| item["spec"]["port"] != port)
-            .then_some(())
+        let held = |item: &Value| item["spec"]["port"] == port;
+        (!server.list("cport").iter().any(held)).then_some(())
     });
 }
 

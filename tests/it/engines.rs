@@ -64,7 +64,7 @@ fn an_engine_that_shares_no_version_is_refused_in_one_sentence_before_anything_i
 fn a_container_killed_for_memory_is_told_so() {
     let hungry = WEB
         .replace(
-            r#"command: [sh, -c, "touch /tmp/ready; echo hello from web; exec sleep 3600"]"#,
+            r#"command: [sh, -c, "echo hello from web; exec sleep 3600"]"#,
             "command: [tail, /dev/zero]\n  resources: {limits: {memory: 8Mi}}",
         )
         .replace(

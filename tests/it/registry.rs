@@ -52,7 +52,7 @@ impl Registry {
 
     /// Makes an image with so many random bytes in a layer of its own, and puts it there under these names.
     pub(crate) fn publish(&self, names: &[&str], bytes: u64) {
-        Engine::default().prepare_image();
+        Engine::default().prepare_images();
         let ballast = self.folder.path().join("ballast");
         let mut random = File::open("/dev/urandom").unwrap().take(bytes);
         std::io::copy(&mut random, &mut File::create(&ballast).unwrap()).unwrap();

@@ -14,9 +14,9 @@ kind: Service
 metadata: {name: web, namespace: NAMESPACE}
 spec:
   group: shop
-  image: IMAGE
+  image: CHECKED
   imagePullPolicy: Never
-  command: [sh, -c, "trap 'exit 0' TERM; touch /tmp/ready; while true; do sleep 0.1; done"]
+  command: [sh, -c, "trap 'exit 0' TERM; touch /tmp/ready; sleep 3600 & wait"]
   resources: {limits: {cpu: "0.5", memory: 64Mi}}
   stopGracePeriod: 1s
 "#;
@@ -212,7 +212,7 @@ fn a_job_completes_and_is_not_started_again() {
     server.write(
         "job.yaml",
         &job.replace(
-            "trap 'exit 0' TERM; touch /tmp/ready; while true; do sleep 0.1; done",
+            "trap 'exit 0' TERM; touch /tmp/ready; sleep 3600 & wait",
             "echo done",
         ),
     );
@@ -230,7 +230,7 @@ fn dependencies_are_started_in_order() {
         base.replace("name: web", &format!("name: {name}"))
             .replace("group: shop", &format!("group: shop\n  {more}"))
             .replace(
-                "trap 'exit 0' TERM; touch /tmp/ready; while true; do sleep 0.1; done",
+                "trap 'exit 0' TERM; touch /tmp/ready; sleep 3600 & wait",
                 command,
             )
     };
@@ -272,7 +272,7 @@ fn services_of_a_group_find_each_other_by_name() {
         .unwrap()
         .replace("name: web", "name: caller")
         .replace(
-            "trap 'exit 0' TERM; touch /tmp/ready; while true; do sleep 0.1; done",
+            "trap 'exit 0' TERM; touch /tmp/ready; sleep 3600 & wait",
             "until nslookup web; do sleep 0.2; done; touch /tmp/ready; exec sleep 3600",
         );
     server.write("caller.yaml", &caller);

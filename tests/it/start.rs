@@ -208,17 +208,10 @@ fn i2_an_idle_minute_writes_nothing() {
     let server = Server::start_with(&[("web.yaml", WEB)], &["--relist", "1s"]);
     server.until_ready("web");
     let revision = || {
-        server.json(&["get", "--raw", "/apis/clos.dev/v1alpha1/services?limit=1"])["metadata"]["resourceVersion"].clone()
+        let list = server.read("/apis/clos.dev/v1alpha1/services?limit=1");
+        list.unwrap().json()["metadata"]["resourceVersion"].clone()
     };
-    let metric = |name: &str| {
-        let text = server.kubectl_ok(&["get", "--raw", "/metrics"]);
-        let sum: f64 = text
-            .lines()
-            .filter(|line| line.starts_with(name))
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum();
-        sum
-    };
+    let metric = |name: &str| server.metric(name);
     // Statuses settle, then ten relists pass without a write.
     let settled = wait_until("nothing is written any more", || {
         let before = (revision(), metric("clos_store_writes_total"));

@@ -19,7 +19,8 @@ fn calls(world: &World) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_crash_costs_a_look_before_the_start_one_after_the_end_and_one_at_the_last_lines() {
+async fn a_crash_costs_a_look_before_the_start_one_after_the_end_and_not_always_one_at_the_last_lines()
+ {
     let bad = FakeImage::new("bad:1").program(Program::exits(3));
     let world = World::with(engine().present(bad)).await;
     world.service("worker", json!({ "image": "bad:1" })).await;
@@ -37,7 +38,10 @@ async fn a_crash_costs_a_look_before_the_start_one_after_the_end_and_one_at_the_
             })
             .await;
         world.settle().await;
-        assert_eq!(calls(&world), ["observe", "start", "observe", "logs"]);
+        let mut expected = vec!["observe", "start", "observe"];
+        // The fifth end like those before says nothing new.
+        expected.extend((faults < 5).then_some("logs"));
+        assert_eq!(calls(&world), expected, "{faults} faults");
     }
 }
 
