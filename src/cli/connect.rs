@@ -116,7 +116,11 @@ mod tests {
     #[test]
     fn loopback_is_recognised() {
         let loopback = |url: &str| is_loopback(&url.parse().unwrap());
-        for own in ["https://127.0.0.1:8081", "https://[::1]:8081", "https://localhost"] {
+        for own in [
+            "https://127.0.0.1:8081",
+            "https://[::1]:8081",
+            "https://localhost",
+        ] {
             assert!(loopback(own), "{own}");
         }
         for other in ["https://10.0.0.1:6443", "https://localhost.example.org"] {

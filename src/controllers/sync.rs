@@ -93,6 +93,8 @@ struct Progress {
     wanted: Option<Moment>,
     /// Failed looks in a row.
     failures: usize,
+    /// What the engine said of itself, while the connection lasts: it starts programs to answer that.
+    info: Option<Info>,
     /// What the last list showed.
     shown: Option<Shown>,
     /// Events were dropped, and what they told may be nothing that a list shows, such as changed limits.
@@ -122,7 +124,7 @@ impl EngineSync {
                 },
                 () = tokio::time::sleep_until(due.unwrap_or_else(Moment::now)), if due.is_some() => {
                     progress.wanted = None;
-                    look = Some(self.look()).into();
+                    look = Some(self.look(progress.info.clone())).into();
                     looking = true;
                 }
                 Some(seen) = &mut look, if looking => {
@@ -163,6 +165,7 @@ impl EngineSync {
         match event {
             EngineEvent::Connected => {
                 progress.connected = Some(Moment::now());
+                progress.info = None;
                 if std::mem::replace(&mut progress.ever_connected, true) {
                     tracing::info!("the container engine answers again, looking at everything");
                 }
@@ -233,10 +236,17 @@ impl EngineSync {
         self.instances.wake_named(&event.namespace, &event.instance);
     }
 
-    fn look(&self) -> BoxFuture<'_, Look> {
+    fn look(&self, said: Option<Info>) -> BoxFuture<'_, Look> {
         Box::pin(async move {
             let before = self.gate.doubts();
-            let answer = async { Ok((self.engine.info().await?, self.engine.list().await?)) }.await;
+            let answer = async {
+                let info = match said {
+                    Some(info) => info,
+                    None => self.engine.info().await?,
+                };
+                Ok((info, self.engine.list().await?))
+            };
+            let answer = answer.await;
             Look { before, answer }
         })
     }
@@ -248,6 +258,7 @@ impl EngineSync {
             Err(error) => {
                 let pause = RETRY[progress.failures.min(RETRY.len() - 1)];
                 progress.failures += 1;
+                progress.info = None;
                 tracing::warn!(%error, "cannot look at the container engine, trying again");
                 self.gate.doubt((self.clock)(), &error.to_string());
                 progress.want(pause);
@@ -255,10 +266,11 @@ impl EngineSync {
             }
         };
         progress.failures = 0;
-        if !self.gate.settle(look.before, info, progress.steps) {
+        if !self.gate.settle(look.before, info.clone(), progress.steps) {
             progress.want(Duration::ZERO);
             return None;
         }
+        progress.info = Some(info).filter(|_| progress.connected.is_some());
         self.metrics.synced(Instant::now());
         self.memory.heard.fade();
         let shown = shown(&listed, &self.installation);
@@ -284,6 +296,7 @@ impl Progress {
 
     /// The connection is gone, or could not be made.
     fn lost(&mut self) {
+        self.info = None;
         match self.connected.take().map(|since| since.elapsed()) {
             Some(held) if held < STEADY => self.short += 1,
             // The engine is away: that is something else.

@@ -126,3 +126,22 @@ async fn a_port_that_a_foreign_container_gives_back_is_taken_at_once() {
     world.engine.kill_by_hand(&foreign);
     world.ready("web").await;
 }
+
+#[tokio::test]
+async fn the_engine_is_asked_what_it_is_once_for_each_connection() {
+    let world = World::new().await;
+    world.settle().await;
+    let count = |kind: &str| {
+        let calls = world.engine.calls();
+        calls.iter().filter(|call| *call == kind).count()
+    };
+    world.engine.forget_calls();
+    for lists in 1..=3 {
+        world.advance(Duration::from_mins(1)).await;
+        world.settle().await;
+        assert_eq!((count("list"), count("info")), (lists, 0));
+    }
+    world.engine.break_events();
+    world.settle().await;
+    assert_eq!((count("list"), count("info")), (4, 1));
+}
