@@ -302,9 +302,14 @@ impl Engine {
         Ok(between(since, last))
     }
 
-    /// The name of the floor's network. Another one each time, because an old one may have been left behind.
+    /// The name of the floor's network.
     pub(crate) fn network(&self) -> String {
-        self.name(&format!("net-{}", self.cleared.load(Ordering::Relaxed)))
+        self.name(&self.unused("net"))
+    }
+
+    /// A name that is another one each time after everything was removed: the network that bore the last one may have been left behind.
+    pub(crate) fn unused(&self, name: &str) -> String {
+        format!("{name}-{}", self.cleared.load(Ordering::Relaxed))
     }
 
     /// Removes the run's containers and networks.

@@ -17,9 +17,6 @@ use tokio::process::{Child, Command};
 
 use crate::engine::{COMMAND, Engine, IMAGE, LABEL_RUN, LABEL_SIDE, PATIENCE, Side};
 
-/// The group of all declared services.
-const GROUP: &str = "bench";
-
 /// Calls of clos to the engine that change nothing there. All others count as changes.
 const READS: [&str; 5] = ["info", "observe", "list", "networks", "publishers"];
 
@@ -31,6 +28,8 @@ pub(crate) struct Server<'e> {
     engine: &'e Engine,
     clos: PathBuf,
     folder: Folder,
+    /// The group of all declared services.
+    group: String,
     process: Option<Child>,
     client: Client,
 }
@@ -73,12 +72,12 @@ impl<'e> Server<'e> {
         clos: &Path,
         folder: Folder,
     ) -> anyhow::Result<Self> {
-        let namespace = engine.namespace();
+        let (namespace, group) = (engine.namespace(), engine.unused("group"));
         folder.declare(
             "group.yaml",
             &format!(
                 "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n---\n\
-                 apiVersion: clos.dev/v1alpha1\nkind: Group\nmetadata: {{name: {GROUP}, namespace: {namespace}}}\nspec: {{}}\n"
+                 apiVersion: clos.dev/v1alpha1\nkind: Group\nmetadata: {{name: {group}, namespace: {namespace}}}\nspec: {{}}\n"
             ),
         )?;
         let (process, _) = launch(engine, clos, &folder).await?;
@@ -87,6 +86,7 @@ impl<'e> Server<'e> {
             engine,
             clos: clos.to_owned(),
             folder,
+            group,
             process: Some(process),
             client,
         })
@@ -211,10 +211,11 @@ impl<'e> Server<'e> {
     fn service(&self, number: u16) -> String {
         let [program, flag, script] = COMMAND;
         format!(
-            "apiVersion: clos.dev/v1alpha1\nkind: Service\nmetadata: {{name: {}, namespace: {}}}\nspec:\n  group: {GROUP}\n  image: {IMAGE}\n  \
+            "apiVersion: clos.dev/v1alpha1\nkind: Service\nmetadata: {{name: {}, namespace: {}}}\nspec:\n  group: {}\n  image: {IMAGE}\n  \
              imagePullPolicy: Never\n  command: [{program}, {flag}, \"{script}\"]\n  labels: {{{LABEL_RUN}: \"{}\", {LABEL_SIDE}: {}}}\n",
             service_name(number),
             self.engine.namespace(),
+            self.group,
             self.engine.run(),
             Side::Clos.as_str(),
         )
