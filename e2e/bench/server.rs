@@ -1,6 +1,7 @@
 //! A `clos serve` of one measurement: a folder of YAML, a data directory and a port of its own. It is killed when dropped; what it made
 //! in the engine stays until the run cleans up.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -17,6 +18,12 @@ use tokio::process::{Child, Command};
 
 use crate::engine::{COMMAND, Engine, IMAGE, LABEL_RUN, LABEL_SIDE, PATIENCE, Side};
 
+/// So many services share a group: a network has addresses for 253 containers.
+const SERVICES_PER_GROUP: u16 = 200;
+
+/// So many groups there are: enough for the most services.
+const GROUPS: u16 = 3;
+
 /// Calls of clos to the engine that change nothing there. All others count as changes.
 const READS: [&str; 5] = ["info", "observe", "list", "networks", "publishers"];
 
@@ -28,7 +35,7 @@ pub(crate) struct Server<'e> {
     engine: &'e Engine,
     clos: PathBuf,
     folder: Folder,
-    /// The group of all declared services.
+    /// What the groups' names begin with.
     group: String,
     process: Option<Child>,
     client: Client,
@@ -66,20 +73,23 @@ impl Folder {
 }
 
 impl<'e> Server<'e> {
-    /// Starts a server that has the group and no service yet, and waits until it is ready.
+    /// Starts a server that has the groups and no service yet, and waits until it is ready.
     pub(crate) async fn start(
         engine: &'e Engine,
         clos: &Path,
         folder: Folder,
     ) -> anyhow::Result<Self> {
         let (namespace, group) = (engine.namespace(), engine.unused("group"));
-        folder.declare(
-            "group.yaml",
-            &format!(
-                "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n---\n\
-                 apiVersion: clos.dev/v1alpha1\nkind: Group\nmetadata: {{name: {group}, namespace: {namespace}}}\nspec: {{}}\n"
-            ),
-        )?;
+        let mut text =
+            format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n");
+        for number in 0..GROUPS {
+            write!(
+                text,
+                "---\napiVersion: clos.dev/v1alpha1\nkind: Group\nmetadata: {{name: {group}-{number}, namespace: {namespace}}}\nspec: {{}}\n"
+            )
+            .context("text can be written")?;
+        }
+        folder.declare("groups.yaml", &text)?;
         let (process, _) = launch(engine, clos, &folder).await?;
         let client = client(&folder).await?;
         Ok(Self {
@@ -211,11 +221,12 @@ impl<'e> Server<'e> {
     fn service(&self, number: u16) -> String {
         let [program, flag, script] = COMMAND;
         format!(
-            "apiVersion: clos.dev/v1alpha1\nkind: Service\nmetadata: {{name: {}, namespace: {}}}\nspec:\n  group: {}\n  image: {IMAGE}\n  \
+            "apiVersion: clos.dev/v1alpha1\nkind: Service\nmetadata: {{name: {}, namespace: {}}}\nspec:\n  group: {}-{}\n  image: {IMAGE}\n  \
              imagePullPolicy: Never\n  command: [{program}, {flag}, \"{script}\"]\n  labels: {{{LABEL_RUN}: \"{}\", {LABEL_SIDE}: {}}}\n",
             service_name(number),
             self.engine.namespace(),
             self.group,
+            number / SERVICES_PER_GROUP,
             self.engine.run(),
             Side::Clos.as_str(),
         )
