@@ -3,9 +3,11 @@
 
 mod audits;
 mod backups;
+mod deletion;
 mod kubectl;
 mod lifetime;
 mod reads;
+mod refusals;
 mod socket;
 mod support;
 mod typed;

@@ -16,6 +16,9 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
+/// The header of a body of JSON.
+pub(crate) const JSON: (&str, &str) = ("content-type", "application/json");
+
 /// Where the custom kind is served in the namespace of the tests.
 pub(crate) const WIDGETS: &str = "/apis/example.dev/v1/namespaces/default/widgets";
 

@@ -6,8 +6,10 @@
 mod desired;
 mod drift;
 mod engine;
+mod faults;
 mod fixtures;
 mod group;
+mod identity;
 mod images;
 mod instance;
 mod invariants;
