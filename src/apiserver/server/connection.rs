@@ -28,6 +28,9 @@ use crate::filters::{self, Closing, Remote};
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// The largest head of an HTTP/1.1 request, in bytes. Room for the longest path (64 KiB) and tokens; more is answered with 431.
+const LARGEST_HEAD: usize = 400 * 1024;
+
 /// Serves one connection; what goes wrong with it concerns only its client and is logged for debugging.
 pub(super) async fn serve(
     state: Arc<State>,
@@ -87,6 +90,7 @@ pub(super) async fn serve(
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
+            .max_header_size(LARGEST_HEAD)
             .header_read_timeout(patience);
         let connection = pin!(builder.serve_connection(io, service));
         drive(
