@@ -64,7 +64,7 @@ pub enum Command {
     Serve(ServeArgs),
     /// Apply files or folders of YAML or JSON
     #[command(
-        after_help = "Examples:\n  clos apply -f shop/ --wait\n  clos apply -f web.yaml --wait --timeout 2m\n  kubectl kustomize . | clos apply -f -\n\nWith --wait the exit code is 0 when everything is as declared, 1 when something failed, 124 when the\ndeadline passed and 130 after Ctrl-C, which ends the waiting and not the change.\n\nFailed is what no further try will mend: an image that is denied, a program that is not there, three\ncrashes in a row. What is applied unchanged is not started anew: a service that has crashed three\ntimes already has failed at once."
+        after_help = "Examples:\n  clos apply -f shop/ --wait\n  clos apply -f web.yaml --wait --timeout 2m\n  kubectl kustomize . | clos apply -f -\n\nWith --wait the exit code is 0 when everything is as declared, 1 when something failed, 124 when the\ndeadline passed and 130 after Ctrl-C, which ends the waiting and not the change.\n\nWhat was started must run for a second, and for five seconds when it has crashed before.\n\nFailed is what no further try will mend: an image that is denied, a program that is not there, three\ncrashes in a row. What is applied unchanged is not started anew: a service that has crashed three\ntimes already has failed at once."
     )]
     Apply(ApplyArgs),
     /// Show what applying would do, call by call; changes nothing. Exit code 2 when there are differences

@@ -142,6 +142,7 @@ fn marked(name: &str, tracked: &Tracked) -> (Option<String>, String) {
     let Tracked {
         standing: Standing { ready, progress },
         since,
+        ..
     } = tracked;
     let line = |words: &str| {
         let words = words.lines().next().unwrap_or_default();
@@ -152,7 +153,7 @@ fn marked(name: &str, tracked: &Tracked) -> (Option<String>, String) {
         Progress::Failed { words, .. } => {
             (Some(style("✖").red().for_stderr().to_string()), line(words))
         }
-        Progress::Done { words } => {
+        Progress::Done { words, .. } => {
             let after = if *since < TURN {
                 String::new()
             } else {
@@ -168,6 +169,7 @@ fn marked(name: &str, tracked: &Tracked) -> (Option<String>, String) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::progress::Proof;
     use super::*;
 
     fn tracked(ready: &str, progress: Progress, milliseconds: u64) -> Tracked {
@@ -177,6 +179,7 @@ mod tests {
                 progress,
             },
             since: Duration::from_millis(milliseconds),
+            from_the_first: false,
         }
     }
 
@@ -199,6 +202,7 @@ mod tests {
                 "2/2",
                 Progress::Done {
                     words: words("healthy"),
+                    proof: Proof::Runs,
                 },
                 1940,
             ),
@@ -206,6 +210,7 @@ mod tests {
                 "2/2",
                 Progress::Done {
                     words: words("running"),
+                    proof: Proof::Runs,
                 },
                 0,
             ),
@@ -256,6 +261,7 @@ mod tests {
                     "2/2",
                     Progress::Done {
                         words: "running".to_owned(),
+                        proof: Proof::Runs,
                     },
                     1940,
                 ),

@@ -93,19 +93,29 @@ pub(crate) fn text(
     text
 }
 
-/// What is said when the deadline has passed.
+/// What is said when the deadline has passed, of what is not settled by then.
 pub(crate) fn overdue<'a>(
     after: &str,
-    tracked: impl Iterator<Item = (&'a Subject, &'a Tracked)>,
+    open: impl Iterator<Item = (&'a Subject, Option<&'a Tracked>)>,
 ) -> String {
     let mut text = format!("\nNot as declared after {after}:\n");
-    for (subject, tracked) in tracked {
-        match &tracked.standing.progress {
-            Progress::Done { .. } => {}
-            Progress::Waiting { words } | Progress::Failed { words, .. } => {
-                let _ = writeln!(text, "  {subject}  {}  {words}", tracked.standing.ready);
-            }
-        }
+    for (subject, tracked) in open {
+        let Some(tracked) = tracked else {
+            let _ = writeln!(
+                text,
+                "  {subject}  is not known; the server has not said yet"
+            );
+            continue;
+        };
+        let (words, more) = match &tracked.standing.progress {
+            Progress::Done { words, .. } => (words, ", for too short a time to be sure"),
+            Progress::Waiting { words } | Progress::Failed { words, .. } => (words, ""),
+        };
+        let _ = writeln!(
+            text,
+            "  {subject}  {}  {words}{more}",
+            tracked.standing.ready
+        );
     }
     text.push_str("clos goes on with it. See: clos status\n");
     text
@@ -115,7 +125,7 @@ pub(crate) fn overdue<'a>(
 mod tests {
     use std::time::Duration;
 
-    use super::super::progress::Standing;
+    use super::super::progress::{Proof, Standing};
     use super::*;
 
     fn worker() -> Subject {
@@ -208,21 +218,29 @@ mod tests {
                 progress,
             },
             since: Duration::ZERO,
+            from_the_first: true,
         };
         let web = Subject::Service {
             namespace: "default".to_owned(),
             name: "web".to_owned(),
+        };
+        let db = Subject::Service {
+            namespace: "default".to_owned(),
+            name: "db".to_owned(),
         };
         let waiting = standing(Progress::Waiting {
             words: "waits for db to be healthy".to_owned(),
         });
         let done = standing(Progress::Done {
             words: "running".to_owned(),
+            proof: Proof::RunsAgain,
         });
-        insta::assert_snapshot!(overdue("5m", [(&worker(), &waiting), (&web, &done)].into_iter()), @r"
+        insta::assert_snapshot!(overdue("5m", [(&worker(), Some(&waiting)), (&web, Some(&done)), (&db, None)].into_iter()), @r"
 
         Not as declared after 5m:
           worker  0/1  waits for db to be healthy
+          web  0/1  running, for too short a time to be sure
+          db  is not known; the server has not said yet
         clos goes on with it. See: clos status
         ");
     }

@@ -67,7 +67,8 @@ pub(crate) async fn until_as_declared(
             Ok(Ending::Interrupted)
         }
         End::Overdue => {
-            output::note(failure::overdue(&timeout.to_string(), tracker.tracked()).trim_end())?;
+            let open = tracker.open(timeout.get());
+            output::note(failure::overdue(&timeout.to_string(), open).trim_end())?;
             Ok(Ending::Deadline)
         }
         End::Failed(snapshot) => {

@@ -7,11 +7,14 @@ use std::time::Duration;
 use clos_resources::names::LABEL_SERVICE;
 use clos_resources::{Group, Instance, Service};
 
-use super::progress::{Progress, Standing, of_group, of_service};
+use super::progress::{Progress, Proof, Standing, of_group, of_service};
 
 /// How long a failure must last until it is believed. What was applied together is seen by the server one after the other: for a moment
 /// one object can be wrong because of another that was put right in the same apply.
 const SETTLE: Duration = Duration::from_secs(1);
+
+/// How long a service that failed before must run until that is believed: a program that cannot work runs for a moment each time.
+const SETTLE_AFTER_FAULT: Duration = Duration::from_secs(5);
 
 /// An object that is waited for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,8 +126,7 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 pub(crate) struct Tracker {
     tracked: BTreeMap<Subject, Option<Tracked>>,
-    /// How long an object must be as declared until that is believed.
-    settle_done: Duration,
+    values_changed: bool,
 }
 
 /// What is known of one object.
@@ -134,6 +136,8 @@ pub(crate) struct Tracked {
     pub(crate) standing: Standing,
     /// Since when it waits, is done or has failed, counted from the beginning.
     pub(crate) since: Duration,
+    /// Whether that was so with the first look.
+    pub(crate) from_the_first: bool,
 }
 
 impl Tracker {
@@ -146,11 +150,7 @@ impl Tracker {
             .collect();
         Self {
             tracked,
-            settle_done: if values_changed {
-                SETTLE
-            } else {
-                Duration::ZERO
-            },
+            values_changed,
         }
     }
 
@@ -159,6 +159,19 @@ impl Tracker {
         self.tracked
             .iter()
             .filter_map(|(subject, tracked)| Some((subject, tracked.as_ref()?)))
+    }
+
+    /// The objects of which it is not believed yet that they are as declared; none is known of those that were not seen.
+    pub(crate) fn open(&self, now: Duration) -> impl Iterator<Item = (&Subject, Option<&Tracked>)> {
+        self.tracked
+            .iter()
+            .map(|(subject, tracked)| (subject, tracked.as_ref()))
+            .filter(move |(_, tracked)| {
+                tracked.is_none_or(|tracked| {
+                    let done = matches!(tracked.standing.progress, Progress::Done { .. });
+                    !done || self.settled(tracked).is_none_or(|settled| settled > now)
+                })
+            })
     }
 
     /// All objects.
@@ -170,14 +183,19 @@ impl Tracker {
     pub(crate) fn look(&mut self, world: World<'_>, now: Duration) -> Verdict {
         for (subject, tracked) in &mut self.tracked {
             let standing = world.standing(subject);
-            let since = tracked
-                .as_ref()
-                .filter(|before| {
-                    std::mem::discriminant(&before.standing.progress)
-                        == std::mem::discriminant(&standing.progress)
-                })
-                .map_or(now, |before| before.since);
-            *tracked = Some(Tracked { standing, since });
+            let kind = std::mem::discriminant(&standing.progress);
+            let (since, from_the_first) = match tracked {
+                None => (now, true),
+                Some(before) if std::mem::discriminant(&before.standing.progress) == kind => {
+                    (before.since, before.from_the_first)
+                }
+                Some(_) => (now, false),
+            };
+            *tracked = Some(Tracked {
+                standing,
+                since,
+                from_the_first,
+            });
         }
         self.verdict(now)
     }
@@ -185,19 +203,15 @@ impl Tracker {
     fn verdict(&self, now: Duration) -> Verdict {
         let mut open = None;
         let mut waiting = false;
-        for (_, Tracked { standing, since }) in self.tracked() {
-            let settled = match &standing.progress {
-                Progress::Waiting { .. } => {
-                    waiting = true;
-                    continue;
-                }
-                Progress::Done { .. } => *since + self.settle_done,
-                Progress::Failed { .. } => *since + SETTLE,
+        for (_, tracked) in self.tracked() {
+            let Some(settled) = self.settled(tracked) else {
+                waiting = true;
+                continue;
             };
             if settled > now {
                 waiting = true;
                 open = Some(open.map_or(settled, |first: Duration| first.min(settled)));
-            } else if let Progress::Failed { .. } = &standing.progress {
+            } else if let Progress::Failed { .. } = &tracked.standing.progress {
                 return Verdict::Failed;
             }
         }
@@ -206,6 +220,21 @@ impl Tracker {
         } else {
             Verdict::Done
         }
+    }
+
+    /// When it is believed that an object is as it seems, if it stays so; never for one that is on its way.
+    fn settled(&self, tracked: &Tracked) -> Option<Duration> {
+        let settle = match &tracked.standing.progress {
+            Progress::Waiting { .. } => return None,
+            Progress::Failed { .. } => SETTLE,
+            Progress::Done { proof, .. } => match proof {
+                Proof::RunsAgain => SETTLE_AFTER_FAULT,
+                Proof::Runs if !tracked.from_the_first || self.values_changed => SETTLE,
+                Proof::Final if self.values_changed => SETTLE,
+                Proof::Runs | Proof::Final => Duration::ZERO,
+            },
+        };
+        Some(tracked.since + settle)
     }
 }
 
@@ -258,12 +287,69 @@ mod tests {
         );
         assert_eq!(
             look(&mut tracker, &running, &group(Reason::Progressing, ""), 10),
-            Verdict::Open(None)
+            Verdict::Open(Some(Duration::from_millis(1010)))
         );
         assert_eq!(
             look(&mut tracker, &running, &group(Reason::Ready, ""), 20),
+            Verdict::Open(Some(Duration::from_millis(1010)))
+        );
+        assert_eq!(
+            look(&mut tracker, &running, &group(Reason::Ready, ""), 1020),
             Verdict::Done
         );
+    }
+
+    #[test]
+    fn what_was_as_declared_already_is_believed_at_once() {
+        let mut tracker = Tracker::new([web(), shop()], false);
+        let running = service("2/2", Reason::Ready, "", 2);
+        let fine = group(Reason::Ready, "");
+        assert_eq!(look(&mut tracker, &running, &fine, 10), Verdict::Done);
+    }
+
+    #[test]
+    fn what_failed_before_is_believed_when_it_has_run_for_a_while() {
+        let mut tracker = Tracker::new([web()], false);
+        let running = service("2/2", Reason::Ready, "", 2);
+        let again = instance(Reason::Ready, "", 1);
+        let mut look = |milliseconds| {
+            let world = World {
+                services: &[&running],
+                groups: &[],
+                instances: &[&again],
+            };
+            tracker.look(world, Duration::from_millis(milliseconds))
+        };
+        assert_eq!(look(10), Verdict::Open(Some(Duration::from_millis(5010))));
+        assert_eq!(look(5009), Verdict::Open(Some(Duration::from_millis(5010))));
+        assert_eq!(look(5010), Verdict::Done);
+    }
+
+    #[test]
+    fn what_is_open_is_on_its_way_or_not_believed_yet() {
+        let mut tracker = Tracker::new([web(), shop()], false);
+        assert_eq!(tracker.open(Duration::ZERO).count(), 2, "nothing was seen");
+        look(
+            &mut tracker,
+            &service("0/2", Reason::Progressing, "", 2),
+            &group(Reason::Ready, ""),
+            0,
+        );
+        let running = service("2/2", Reason::Ready, "", 2);
+        let mut open_at = |milliseconds| {
+            look(
+                &mut tracker,
+                &running,
+                &group(Reason::Ready, ""),
+                milliseconds,
+            );
+            tracker
+                .open(Duration::from_millis(milliseconds))
+                .map(|(subject, _)| subject.to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(open_at(10), ["web"]);
+        assert_eq!(open_at(1010), [""; 0]);
     }
 
     #[test]

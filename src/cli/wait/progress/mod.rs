@@ -29,6 +29,8 @@ pub(crate) enum Progress {
     Done {
         /// In which way, as `running` or `completed`.
         words: String,
+        /// What speaks for it to stay so.
+        proof: Proof,
     },
     /// It will not become as declared unless somebody changes something.
     Failed {
@@ -37,6 +39,17 @@ pub(crate) enum Progress {
         /// The Instance that failed, when it is one.
         instance: Option<String>,
     },
+}
+
+/// What speaks for an object that is as declared to stay so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// Nothing is left that could end.
+    Final,
+    /// It runs, and has not failed.
+    Runs,
+    /// It runs, and has failed not long ago.
+    RunsAgain,
 }
 
 /// One object's line: counts and progress.
@@ -86,7 +99,15 @@ pub(crate) fn of_service(service: Option<&Service>, instances: &[&Instance]) -> 
         &counts,
     ) {
         Ok(condition) => condition,
-        Err(standing) => return standing,
+        Err(mut standing) => {
+            if let Progress::Done { proof, .. } = &mut standing.progress
+                && *proof == Proof::Runs
+                && instances.iter().any(|instance| faults(instance) > 0)
+            {
+                *proof = Proof::RunsAgain;
+            }
+            return standing;
+        }
     };
     // What an Instance of an older declaration failed at is no answer to this one.
     let newest = revision(service);
@@ -184,17 +205,17 @@ fn look<'a>(
     if condition.status != "True" {
         return Ok(condition);
     }
-    let words = if condition.reason == Reason::Completed.as_str() {
-        words(condition, "completed")
+    let (words, proof) = if condition.reason == Reason::Completed.as_str() {
+        (words(condition, "completed"), Proof::Final)
     } else if condition.reason == Reason::Suspended.as_str() {
-        words(condition, "stopped, as declared")
+        (words(condition, "stopped, as declared"), Proof::Final)
     } else {
         // Its message has the counts, which stand beside it.
-        "running".to_owned()
+        ("running".to_owned(), Proof::Runs)
     };
     Err(Standing {
         ready: counts.to_owned(),
-        progress: Progress::Done { words },
+        progress: Progress::Done { words, proof },
     })
 }
 
@@ -209,13 +230,22 @@ fn has_failed(instance: &Instance) -> bool {
             .observed_generation
             .is_some_and(|seen| seen >= generation)
     });
-    let faults = status.backoff.as_ref().map_or(0, |backoff| backoff.faults);
+    let faults = faults(instance);
     let own_fault = status.revision.as_ref() == Some(&instance.spec.revision)
         && ready(&status.conditions).is_some_and(|ready| {
             (ready.reason == Reason::CrashLoopBackOff.as_str() && faults >= FAULTS_THAT_SETTLE_IT)
                 || (ready.reason == Reason::ContainerFailed.as_str() && has_no_program(ready))
         });
     current && (own_fault || is_true(&status.conditions, "Stalled"))
+}
+
+/// Its faults in a row.
+fn faults(instance: &Instance) -> u32 {
+    let backoff = instance
+        .status
+        .as_ref()
+        .and_then(|status| status.backoff.as_ref());
+    backoff.map_or(0, |backoff| backoff.faults)
 }
 
 fn has_no_program(condition: &Condition) -> bool {

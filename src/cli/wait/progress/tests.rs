@@ -50,7 +50,11 @@ fn shown(standing: &Standing) -> String {
     let Standing { ready, progress } = standing;
     match progress {
         Progress::Waiting { words } => format!("… {ready} {words}"),
-        Progress::Done { words } => format!("✔ {ready} {words}"),
+        Progress::Done { words, proof } => match proof {
+            Proof::Final => format!("✔ {ready} {words}, for good"),
+            Proof::Runs => format!("✔ {ready} {words}"),
+            Proof::RunsAgain => format!("✔ {ready} {words} again"),
+        },
         Progress::Failed { words, instance } => format!(
             "✖ {ready} {words} ({})",
             instance.as_deref().unwrap_or("no instance")
@@ -101,9 +105,9 @@ fn every_reason_leads_to_one_of_the_three() {
         lines.push(shown(&of_service(Some(&of), &[&failing])));
     }
     insta::assert_snapshot!(lines.join("\n"), @r"
-    ✔ 1/2 running
-    ✔ 1/2 the message of Completed
-    ✔ 1/2 the message of Suspended
+    ✔ 1/2 running again
+    ✔ 1/2 the message of Completed, for good
+    ✔ 1/2 the message of Suspended, for good
     … 1/2 the message of Progressing
     … 1/2 the message of DependencyNotReady
     … 1/2 the message of ConfigMissing
@@ -122,8 +126,11 @@ fn every_reason_leads_to_one_of_the_three() {
 fn without_a_message_the_state_is_said_in_plain_words() {
     let words = |reason| shown(&of_service(Some(&service("2/2", reason, "", 2)), &[]));
     assert_eq!(words(Reason::Ready), "✔ 2/2 running");
-    assert_eq!(words(Reason::Completed), "✔ 2/2 completed");
-    assert_eq!(words(Reason::Suspended), "✔ 2/2 stopped, as declared");
+    assert_eq!(words(Reason::Completed), "✔ 2/2 completed, for good");
+    assert_eq!(
+        words(Reason::Suspended),
+        "✔ 2/2 stopped, as declared, for good"
+    );
     assert_eq!(words(Reason::Progressing), "… 2/2 is not there yet");
 }
 
