@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 use clos_store::{
     CommitError, Delete, Entry, Event, EventKind, Expect, Options, Put, Range, Store, WatchError,
@@ -332,7 +333,8 @@ impl Run {
 }
 
 /// Cuts the power after some answers; sometimes while a commit waits for the disk. Answers the disk as it is then.
-async fn cut(epoch: &Epoch, disk: &Disk, random: &mut StdRng) -> Disk {
+/// Not for a worker of the runtime: while a commit that makes the file longer waits, reads wait too, and may keep every worker.
+fn cut(epoch: &Epoch, disk: &Disk, mut random: StdRng) -> Disk {
     let enough = random.random_range(1..=ANSWERS);
     while epoch
         .answers
@@ -340,7 +342,7 @@ async fn cut(epoch: &Epoch, disk: &Disk, random: &mut StdRng) -> Disk {
         .unwrap()
         .is_some_and(|count| count < enough)
     {
-        tokio::task::yield_now().await;
+        thread::yield_now();
     }
     if random.random() {
         disk.hold();
@@ -348,7 +350,7 @@ async fn cut(epoch: &Epoch, disk: &Disk, random: &mut StdRng) -> Disk {
             if disk.is_waiting() {
                 break;
             }
-            tokio::task::yield_now().await;
+            thread::yield_now();
         }
     }
     let mut answers = epoch.answers.lock().unwrap();
@@ -393,7 +395,12 @@ async fn run(seed: u64) -> (usize, usize, u64) {
             let random = StdRng::seed_from_u64(random.random());
             tasks.spawn(async move { run.watch(&epoch, watcher, random).await });
         }
-        let after = cut(&epoch, &disk, &mut random).await;
+        let cutting = {
+            let (epoch, disk) = (Arc::clone(&epoch), disk.clone());
+            let random = StdRng::seed_from_u64(random.random());
+            tokio::task::spawn_blocking(move || cut(&epoch, &disk, random))
+        };
+        let after = cutting.await.unwrap();
         tasks.join_all().await;
         disk = after;
     }
