@@ -7,11 +7,12 @@ use crate::report::{Report, Times};
 use crate::say;
 use crate::server::Server;
 
-/// How long the idle server is watched: at least one full comparison falls into it.
-const WINDOW: Duration = Duration::from_mins(1);
+/// How long the idle server is watched: full comparisons fall into it, and one collection of garbage in each of the engine's processes, which
+/// Go makes at least every two minutes.
+const WINDOW: Duration = Duration::from_mins(2);
 
-/// How often, with the server and without it in turn: what the engine does by itself differs from minute to minute.
-const ROUNDS: u32 = 3;
+/// How often, with the server and without it, either first in turn: what the engine does by itself differs from minute to minute.
+const ROUNDS: u32 = 2;
 
 /// Measures the memory of a server that runs everything it should.
 pub(crate) async fn memory(
@@ -47,21 +48,32 @@ pub(crate) async fn measure(
             "idle with {count} services, round {round}: {} s with clos, as long without",
             WINDOW.as_secs()
         ));
-        let clos = Processes::one(server.pid()?);
-        let before = server.counts().await?;
-        let both = tokio::try_join!(cpu_percent(&clos, WINDOW), cpu_percent(&engine, WINDOW))?;
-        own += both.0 / f64::from(ROUNDS);
-        with += both.1 / f64::from(ROUNDS);
-        writes += server.counts().await?.writes - before.writes;
+        let mut watch = async |server: &Server<'_>| {
+            let clos = Processes::one(server.pid()?);
+            let before = server.counts().await?;
+            let both = tokio::try_join!(cpu_percent(&clos, WINDOW), cpu_percent(&engine, WINDOW))?;
+            own += both.0 / f64::from(ROUNDS);
+            with += both.1 / f64::from(ROUNDS);
+            writes += server.counts().await?.writes - before.writes;
+            anyhow::Ok(())
+        };
+        let with_first = round % 2 == 1;
+        if with_first {
+            watch(server).await?;
+        }
         server.stop().await?;
         without += cpu_percent(&engine, WINDOW).await? / f64::from(ROUNDS);
         ready.push(server.start_again().await?);
         server.until_quiet().await?;
         changes += server.counts().await?.changes;
+        if !with_first {
+            watch(server).await?;
+        }
     }
 
+    let minutes = f64::from(ROUNDS) * WINDOW.as_secs_f64() / 60.0;
     let extra = (with - without).max(0.0);
-    let (total, writes) = (own + extra, writes / f64::from(ROUNDS));
+    let (total, writes) = (own + extra, writes / minutes);
     report.row(
         format!("idle CPU with {count} services, of a core"),
         format!("{total:.2} % (clos {own:.2} %, engine's extra {extra:.2} %)"),

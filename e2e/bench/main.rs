@@ -32,7 +32,7 @@ use crate::report::Report;
 use crate::server::{Folder, Server};
 
 /// No run takes longer.
-const LONGEST: Duration = Duration::from_mins(40);
+const LONGEST: Duration = Duration::from_mins(50);
 
 /// The count that `--full` adds.
 const FULL: u16 = 200;
@@ -54,7 +54,7 @@ struct Arguments {
     #[arg(long)]
     swarm: bool,
     /// How often each convergence is measured, alternately
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=9))]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
     rounds: u8,
     /// How often each fault is inflicted
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=100))]
