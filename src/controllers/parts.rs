@@ -87,7 +87,8 @@ impl<'a> Parts<'a> {
         };
         let waiting = cache.clone();
         let client = as_controller(controllers, "instance");
-        let events = Events::new(client, config.host.clone(), controllers.redactor.clone());
+        let (host, redactor) = (config.host.clone(), controllers.redactor.clone());
+        let events = Events::new(client, host, redactor, config.clock);
         let wiring = Wiring {
             cache,
             namespaces,

@@ -90,7 +90,6 @@ pub(crate) async fn reconcile(
 ) -> Result<Action, Error> {
     let started = Instant::now();
     let Some((service, values)) = services.read(&named).await? else {
-        services.events.forget(&teller(&named));
         return Ok(Action::await_change());
     }; // 1. read
     let mistake = services.desired(&service); // 2. desired: every mistake that shows only beside other objects

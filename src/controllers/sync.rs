@@ -141,6 +141,7 @@ impl EngineSync {
                     }
                 }
                 Some(()) = &mut sweep, if sweeping => sweeping = false,
+                () = self.memory.heard.fade() => {}
                 _ = relist.tick() => progress.want(Duration::ZERO),
                 () = tokio::time::sleep_until(steady.unwrap_or_else(Moment::now)), if steady.is_some() => {
                     tracing::info!("the container engine's events last again");
@@ -272,7 +273,6 @@ impl EngineSync {
         }
         progress.info = Some(info).filter(|_| progress.connected.is_some());
         self.metrics.synced(Instant::now());
-        self.memory.heard.fade();
         let shown = shown(&listed, &self.installation);
         if std::mem::take(&mut progress.dropped) {
             self.memory.heard.gap();

@@ -17,7 +17,7 @@ use kube::{Resource, ResourceExt};
 use crate::cache::{Cache, Change, place};
 use crate::events::Events;
 use crate::index::{Index, Interest};
-use crate::instance::{memory::Memory, teller};
+use crate::instance::memory::Memory;
 use crate::members::Members;
 use crate::wake::Waker;
 
@@ -179,7 +179,6 @@ impl Wiring {
                 seen.0.remove(&place(instance));
                 let uid = instance.uid().unwrap_or_default();
                 self.memory.forget(&uid);
-                self.events.forget(&teller(instance));
                 self.around_instance(instance);
                 self.wake_groups.wake_named(
                     &instance.namespace().unwrap_or_default(),

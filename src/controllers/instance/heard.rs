@@ -1,14 +1,14 @@
 //! What the agent saw of an Instance's container last, and whether anything was heard of it since: a look at what was seen a moment ago
 //! would show the same. What a look is used for is not here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clos_engine::engine::Scope;
 use clos_plan::observed::Observed;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::gate::Doubts;
 
@@ -19,6 +19,9 @@ const FRESH: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     instances: Mutex<BTreeMap<String, Sounds>>,
+    /// When a look began and whose it was, the oldest first: those that are kept, and some that others have replaced.
+    looks: Mutex<VecDeque<(Instant, String)>>,
+    looked: Notify,
     changed: Notify,
 }
 
@@ -27,7 +30,7 @@ struct Sounds {
     /// How often something was heard.
     heard: u64,
     runs: Runs,
-    seen: Option<Seen>,
+    seen: Option<Box<Seen>>,
 }
 
 /// How often a container was started and has ended, as far as that was heard.
@@ -117,7 +120,10 @@ impl Heard {
             doubts: beginning.doubts,
             began: beginning.at,
         };
-        self.of(&scope.instance_uid, |sounds| sounds.seen = Some(seen));
+        let uid = &scope.instance_uid;
+        self.of(uid, |sounds| sounds.seen = Some(Box::new(seen)));
+        locked(&self.looks).push_back((beginning.at, uid.clone()));
+        self.looked.notify_one();
     }
 
     /// What the last look showed, if one now would show the same.
@@ -132,10 +138,22 @@ impl Heard {
         still.then(|| seen.observed.clone())
     }
 
-    /// Forgets looks that are good for nothing any more.
-    pub(crate) fn fade(&self) {
-        for sounds in self.lock().values_mut() {
-            sounds.seen.take_if(|seen| seen.began.elapsed() >= FRESH);
+    /// Waits until a look is good for nothing any more, and forgets all that are.
+    pub(crate) async fn fade(&self) {
+        loop {
+            let oldest = locked(&self.looks).front().map(|(began, _)| *began);
+            match oldest {
+                Some(began) => break sleep_until(began + FRESH).await,
+                // A permit that comes before is kept.
+                None => self.looked.notified().await,
+            }
+        }
+        let mut looks = locked(&self.looks);
+        let mut instances = self.lock();
+        while let Some((_, uid)) = looks.pop_front_if(|(began, _)| began.elapsed() >= FRESH) {
+            if let Some(sounds) = instances.get_mut(&uid) {
+                sounds.seen.take_if(|seen| seen.began.elapsed() >= FRESH);
+            }
         }
     }
 
@@ -149,10 +167,12 @@ impl Heard {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Sounds>> {
-        self.instances
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        locked(&self.instances)
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -193,6 +213,38 @@ mod tests {
             assert!(heard.still(&scope("web:2"), gate.doubts()).is_none());
         };
         assert!(good_after(other).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_is_forgotten_when_it_is_good_for_nothing_any_more_and_a_later_one_kept() {
+        let (heard, gate) = (Heard::default(), Gate::new(Timestamp::UNIX_EPOCH));
+        let kept = |uid: &str| heard.of(uid, |sounds| sounds.seen.is_some());
+        let look = |uid: &str| {
+            let scope = Scope {
+                instance_uid: uid.to_owned(),
+                ..scope("web:1")
+            };
+            heard.saw(
+                &scope,
+                heard.begin(uid, gate.doubts()),
+                &Observed::default(),
+            );
+        };
+        for uid in ["once", "again"] {
+            look(uid);
+        }
+        tokio::time::advance(FRESH / 2).await;
+        look("again");
+        heard.fade().await;
+        assert_eq!([kept("once"), kept("again")], [false, true]);
+        heard.fade().await;
+        assert!(!kept("again"));
+        let late = async {
+            tokio::time::sleep(FRESH).await;
+            look("late");
+        };
+        tokio::join!(heard.fade(), late);
+        assert!(!kept("late"), "one that comes later is waited for");
     }
 
     #[tokio::test]

@@ -29,7 +29,7 @@ struct Remembered {
     /// Since when the engine fails at showing it.
     unseen: Option<Timestamp>,
     /// The status that the API did not take. It counts the faults: without it, what crashes would be started again and again at once.
-    unwritten: Option<InstanceStatus>,
+    unwritten: Option<Box<InstanceStatus>>,
 }
 
 impl Memory {
@@ -91,7 +91,9 @@ impl Memory {
 
     /// A status was written (`None`), or was not and stands for the one that the API has until one is.
     pub(crate) fn concluded(&self, uid: &str, unwritten: Option<InstanceStatus>) {
-        self.with(uid, |remembered| remembered.unwritten = unwritten);
+        self.with(uid, |remembered| {
+            remembered.unwritten = unwritten.map(Box::new);
+        });
     }
 
     /// The status that could not be written, if the last one could not.
@@ -100,7 +102,7 @@ impl Memory {
             .instances
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        memories.get(uid)?.unwritten.clone()
+        memories.get(uid)?.unwritten.as_deref().cloned()
     }
 
     /// The Instance does not exist any more.

@@ -39,7 +39,6 @@ use crate::index::Index;
 use crate::retry::Retries;
 use crate::status::{FIELD_MANAGER, StatusError, write_status};
 use crate::trail::{Act, Trail};
-pub(crate) use tell::teller;
 
 use carry_out::{Carried, has_started, is_unchanged};
 use memory::Memory;
@@ -348,7 +347,6 @@ impl Agent {
     fn forget(&self, instance: &Instance) -> Action {
         self.retries.succeeded(&place(instance));
         self.memory.forget(&instance.uid().unwrap_or_default());
-        self.events.forget(&teller(instance));
         Action::await_change()
     }
 

@@ -72,7 +72,7 @@ impl Agent {
 }
 
 /// Who tells: `kubectl describe` shows it beside the news.
-pub(crate) fn teller(instance: &Instance) -> String {
+fn teller(instance: &Instance) -> String {
     format!("instance/{}", instance.name_any())
 }
 

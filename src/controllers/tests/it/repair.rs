@@ -1,9 +1,12 @@
 //! Whatever happens to a container of ours is put right, told once and recorded.
 
+use std::time::Duration;
+
 use clos_audit::event::Outcome;
 use clos_engine::fake::Call;
 use clos_plan::container::LimitOptions;
 use clos_plan::observed::{Container, ContainerState};
+use k8s_openapi::api::events::v1::Event;
 use serde_json::json;
 
 use crate::world::{World, runs};
@@ -27,7 +30,7 @@ fn since(container: &Container) -> jiff::Timestamp {
 async fn repaired(world: &World, by: impl FnOnce(&str)) -> (Container, Container) {
     let before = world.container("web-0");
     let started = since(&before);
-    world.advance(std::time::Duration::from_millis(5)).await;
+    world.advance(Duration::from_millis(5)).await;
     by(&before.id);
     world
         .until_containers("a repair", |all| {
@@ -312,4 +315,43 @@ async fn limits_that_were_changed_while_events_were_dropped_are_put_right() {
     })
     .await;
     assert_ne!(before.id, after.id);
+}
+
+#[tokio::test]
+async fn the_same_news_again_are_counted_on_their_event_and_told_anew_when_it_is_gone() {
+    let world = running().await;
+    repaired(&world, |id| world.engine.kill_by_hand(id)).await;
+    world.settle().await;
+    let first = until_drift(&world, 1).await;
+
+    world.engine.kill_by_hand(&world.container("web-0").id);
+    assert_eq!(until_drift(&world, 2).await, first);
+
+    world.delete::<Event>(&first).await;
+    world.advance(Duration::from_secs(30)).await;
+    world
+        .until_containers("the second repair", |all| all.iter().any(runs))
+        .await;
+    world.ready("web").await;
+    world.settle().await;
+    world.engine.kill_by_hand(&world.container("web-0").id);
+    assert_ne!(until_drift(&world, 1).await, first);
+}
+
+/// Waits until there is one event of drift, told so often, and answers its name.
+async fn until_drift(world: &World, told: i32) -> String {
+    let mut name = String::new();
+    world
+        .until_all(world.api::<Event>(), "an event of drift", |events| {
+            let mut drift = events
+                .iter()
+                .filter(|(_, event)| event.reason.as_deref() == Some("Drift"));
+            let (Some((found, event)), None) = (drift.next(), drift.next()) else {
+                return false;
+            };
+            found.clone_into(&mut name);
+            event.series.as_ref().map_or(1, |series| series.count) == told
+        })
+        .await;
+    name
 }
