@@ -1,5 +1,7 @@
-//! Discovery and schemas: documents made once, when the kinds are known, and answered in the form a client asks for.
+//! Discovery and schemas: documents made once and answered in the form a client asks for.
 //! What stands in them is made in `discovery` and `openapi`.
+
+use std::sync::OnceLock;
 
 use axum::body::{Body, Bytes};
 use axum::response::Response;
@@ -22,32 +24,42 @@ use crate::request::query::Query;
 /// The documents of one server.
 pub(crate) struct Documents {
     resources: Vec<ResourceDescription>,
-    openapi: OpenApi,
+    /// Made when somebody asks: half a megabyte.
+    openapi: OnceLock<OpenApi>,
 }
 
 impl Documents {
-    /// Makes the documents.
+    /// The documents of what is served.
     pub(crate) fn of(registry: &Registry) -> Self {
-        let described: Vec<ResourceDescription> =
-            registry.kinds().iter().map(|kind| describe(kind)).collect();
-        let kinds: Vec<OpenApiKind<'_>> = registry
-            .kinds()
-            .iter()
-            .zip(&described)
-            .map(|(kind, resource)| OpenApiKind {
-                resource,
-                schema: &kind.document,
-                strategic: kind.strategy.strategic_merge,
-            })
-            .collect();
-        let openapi = OpenApi::build(&kinds, VERSION);
-        let mut resources = described;
-        resources.extend(reviews());
-        Self { resources, openapi }
+        let served = registry.kinds().iter().map(|kind| describe(kind));
+        Self {
+            resources: served.chain(reviews()).collect(),
+            openapi: OnceLock::new(),
+        }
+    }
+
+    fn openapi(&self, registry: &Registry) -> &OpenApi {
+        self.openapi.get_or_init(|| {
+            // What is served comes before the reviews, in the same order.
+            let described = registry.kinds().iter().zip(&self.resources);
+            let kinds: Vec<OpenApiKind<'_>> = described
+                .map(|(kind, resource)| OpenApiKind {
+                    resource,
+                    schema: &kind.document,
+                    strategic: kind.strategy.strategic_merge,
+                })
+                .collect();
+            OpenApi::build(&kinds, VERSION)
+        })
     }
 
     /// The document at a path; `None` where there is none.
-    pub(crate) fn answer(&self, parts: &Parts, query: &Query) -> Option<Response> {
+    pub(crate) fn answer(
+        &self,
+        registry: &Registry,
+        parts: &Parts,
+        query: &Query,
+    ) -> Option<Response> {
         let path: Vec<&str> = parts
             .uri
             .path()
@@ -71,9 +83,9 @@ impl Documents {
             ["apis", group, version] => api_resource_list(&self.resources, group, version)
                 .as_ref()
                 .map(json),
-            ["openapi", "v3"] => Some(schema(headers, self.openapi.index(), false)),
+            ["openapi", "v3"] => Some(schema(headers, self.openapi(registry).index(), false)),
             ["openapi", "v3", place @ ..] => {
-                let document = self.openapi.document(&place.join("/"))?;
+                let document = self.openapi(registry).document(&place.join("/"))?;
                 let pinned = query.get("hash") == Some(document.hash.as_str());
                 Some(schema(headers, document, pinned))
             }

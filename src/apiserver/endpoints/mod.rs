@@ -57,7 +57,7 @@ pub(crate) async fn handle(
         }
         _ => Ok(state
             .documents
-            .answer(parts, query)
+            .answer(&state.registry, parts, query)
             .unwrap_or_else(not_found)),
     }
 }

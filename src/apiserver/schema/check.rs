@@ -107,7 +107,7 @@ impl Node {
             );
             causes.push(Cause::invalid(path, value, &detail));
         }
-        let limits = &self.limits;
+        let limits = self.limits();
         let mut broken = |rule: &str, bound: f64| {
             let detail = format!(
                 "{} in body should be {rule} {}",
@@ -145,7 +145,7 @@ impl Node {
 
     /// The first broken bound is told; the format is told besides.
     fn check_text(&self, text: &str, path: &FieldPath<'_>, causes: &mut Vec<Cause>) {
-        let limits = &self.limits;
+        let limits = self.limits();
         if limits.max_length.is_some() || limits.min_length.is_some() || limits.pattern.is_some() {
             let length = text.chars().count();
             if let Some(max) = limits.max_length.filter(|max| length > *max) {
@@ -177,11 +177,11 @@ impl Node {
     }
 
     fn check_length(&self, length: usize, path: &FieldPath<'_>, causes: &mut Vec<Cause>) {
-        if let Some(min) = self.limits.min_items.filter(|min| length < *min) {
+        if let Some(min) = self.limits().min_items.filter(|min| length < *min) {
             let detail = format!("{} in body should have at least {min} items", named(path));
             causes.push(Cause::invalid(path, &json!(length), &detail));
         }
-        if let Some(max) = self.limits.max_items.filter(|max| length > *max) {
+        if let Some(max) = self.limits().max_items.filter(|max| length > *max) {
             causes.push(Cause::too_many(path, length, max));
         }
     }
@@ -193,14 +193,14 @@ impl Node {
         causes: &mut Vec<Cause>,
     ) {
         let size = fields.len();
-        if let Some(min) = self.limits.min_properties.filter(|min| size < *min) {
+        if let Some(min) = self.limits().min_properties.filter(|min| size < *min) {
             let detail = format!(
                 "{} in body should have at least {min} properties",
                 named(path)
             );
             causes.push(Cause::invalid(path, &json!(size), &detail));
         }
-        if let Some(max) = self.limits.max_properties.filter(|max| size > *max) {
+        if let Some(max) = self.limits().max_properties.filter(|max| size > *max) {
             causes.push(Cause::too_many(path, size, max));
         }
         for name in self

@@ -85,6 +85,22 @@ impl Node {
     }
 }
 
+/// The keywords that are bounds.
+const LIMITS: [&str; 12] = [
+    "exclusiveMaximum",
+    "exclusiveMinimum",
+    "maxItems",
+    "maxLength",
+    "maxProperties",
+    "maximum",
+    "minItems",
+    "minLength",
+    "minProperties",
+    "minimum",
+    "multipleOf",
+    "pattern",
+];
+
 /// Typed access to the keywords of one schema object.
 struct Reader<'a> {
     schema: &'a Map<String, Value>,
@@ -176,7 +192,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn limits(&self) -> Result<Limits, SchemaError> {
+    fn limits(&self) -> Result<Option<Box<Limits>>, SchemaError> {
+        if !LIMITS
+            .iter()
+            .any(|keyword| self.schema.contains_key(*keyword))
+        {
+            return Ok(None);
+        }
         let pattern = self.text("pattern")?.filter(|pattern| !pattern.is_empty());
         let pattern =
             pattern
@@ -186,7 +208,7 @@ impl<'a> Reader<'a> {
                     path: shown_path(self.path),
                     source,
                 })?;
-        Ok(Limits {
+        Ok(Some(Box::new(Limits {
             minimum: self.number("minimum")?,
             exclusive_minimum: self.flag("exclusiveMinimum")?,
             maximum: self.number("maximum")?,
@@ -199,7 +221,7 @@ impl<'a> Reader<'a> {
             max_items: self.count("maxItems")?,
             min_properties: self.count("minProperties")?,
             max_properties: self.count("maxProperties")?,
-        })
+        })))
     }
 
     fn junctors(&self) -> Result<Option<Box<Junctors>>, SchemaError> {

@@ -1,6 +1,7 @@
 //! One node of a structural schema. It is made in `compile`; judging values is in `check` and `admit`.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use regex::Regex;
 use serde_json::Value;
@@ -23,7 +24,8 @@ pub(crate) struct Node {
     pub(super) preserve_unknown: bool,
     pub(super) embedded: bool,
     pub(super) list_type: ListType,
-    pub(super) limits: Limits,
+    /// Most nodes have none.
+    pub(super) limits: Option<Box<Limits>>,
     pub(super) junctors: Option<Box<Junctors>>,
 }
 
@@ -104,6 +106,11 @@ impl Node {
             (None, Additional::Node(node)) => Some(node),
             (None, Additional::None | Additional::Any) => None,
         }
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        static NONE: LazyLock<Limits> = LazyLock::new(Limits::default);
+        self.limits.as_deref().unwrap_or(&NONE)
     }
 
     /// The declared fields by name.

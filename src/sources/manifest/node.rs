@@ -236,8 +236,11 @@ impl<'de> Visitor<'de> for ContentVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Content, A::Error> {
-        let (mut values, mut positions, mut duplicates) =
-            (Map::new(), BTreeMap::<String, Positions>::new(), Vec::new());
+        let (mut values, mut positions, mut duplicates) = (
+            Map::new(),
+            BTreeMap::<Box<str>, Positions>::new(),
+            Vec::new(),
+        );
         while let Some(key) = fields.next_key::<Spanned<String>>()? {
             // Names are text, whatever else `on` or `80` might mean as values.
             let (at, name) = (position(&key.defined), key.value);
@@ -253,7 +256,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
                 at,
                 inner: field.positions.inner,
             };
-            if let Some(first) = positions.get(&name) {
+            if let Some(first) = positions.get(name.as_str()) {
                 duplicates.push(Duplicate {
                     path: name.clone(),
                     at,
@@ -261,14 +264,19 @@ impl<'de> Visitor<'de> for ContentVisitor {
                 });
             }
             values.insert(name.clone(), field.value);
-            positions.insert(name, place);
+            positions.insert(name.into_boxed_str(), place);
         }
         Ok(Content {
             value: Value::Object(values),
-            inner: Place::Fields(positions),
+            inner: Place::Fields(sorted(positions)),
             duplicates,
         })
     }
+}
+
+/// The places of fields as they are kept: there are many, and a tree has room for more.
+pub(super) fn sorted(fields: BTreeMap<Box<str>, Positions>) -> Vec<(Box<str>, Positions)> {
+    fields.into_iter().collect()
 }
 
 impl Duplicate {

@@ -1,6 +1,7 @@
 //! Documents as objects: what every object must say of itself, lists taken apart, and what only the server may say left out.
 //! Not here: which kinds exist (`kinds`) and what their fields mean (the API).
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use clos_resources::names::LABEL_SOURCE;
 use serde_json::{Map, Value, json};
 
 use super::mistake::Mistake;
-use super::node::Node;
+use super::node::{Node, sorted};
 use super::position::{Place, Positions};
 use crate::sync::ANNOTATION_APPLIED_FIELDS;
 
@@ -326,15 +327,33 @@ fn encode_text(fields: &mut Map<String, Value>, positions: &mut Positions) {
     for (name, text) in texts {
         data[name] = json!(STANDARD.encode(text.as_str().unwrap_or_default()));
     }
-    if let Place::Fields(places) = &mut positions.inner
-        && let Some(mut texts) = places.remove("stringData")
-    {
-        match (
-            places.get_mut("data").map(|data| &mut data.inner),
-            &mut texts.inner,
-        ) {
-            (Some(Place::Fields(data)), Place::Fields(texts)) => data.append(texts),
-            _ => drop(places.insert("data".to_owned(), texts)),
+    if let Place::Fields(places) = &mut positions.inner {
+        let mut fields = by_name(std::mem::take(places));
+        if let Some(texts) = fields.remove("stringData") {
+            let data = match (fields.remove("data"), texts) {
+                (
+                    Some(Positions {
+                        at,
+                        inner: Place::Fields(data),
+                    }),
+                    Positions {
+                        inner: Place::Fields(texts),
+                        ..
+                    },
+                ) => {
+                    let mut both = by_name(data);
+                    both.append(&mut by_name(texts));
+                    let inner = Place::Fields(sorted(both));
+                    Positions { at, inner }
+                }
+                (_, texts) => texts,
+            };
+            fields.insert("data".into(), data);
         }
+        *places = sorted(fields);
     }
+}
+
+fn by_name(fields: Vec<(Box<str>, Positions)>) -> BTreeMap<Box<str>, Positions> {
+    fields.into_iter().collect()
 }

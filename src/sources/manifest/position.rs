@@ -1,6 +1,5 @@
 //! Where the fields of an object stand in their file, found by the field paths that the API names in its errors.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 /// A place in a text file; both numbers begin at 1.
@@ -30,7 +29,8 @@ pub(crate) struct Positions {
 pub(crate) enum Place {
     Scalar,
     Items(Vec<Positions>),
-    Fields(BTreeMap<String, Positions>),
+    /// Sorted by name.
+    Fields(Vec<(Box<str>, Positions)>),
 }
 
 impl Positions {
@@ -55,7 +55,7 @@ impl Positions {
     /// The places directly below the field `name` of a mapping.
     pub(crate) fn field(&self, name: &str) -> Option<&Self> {
         match &self.inner {
-            Place::Fields(fields) => fields.get(name),
+            Place::Fields(fields) => named(fields, name),
             Place::Scalar | Place::Items(_) => None,
         }
     }
@@ -75,22 +75,27 @@ fn index(path: &str) -> Option<(usize, &str)> {
     Some((number.parse().ok()?, rest))
 }
 
+fn named<'a>(fields: &'a [(Box<str>, Positions)], wanted: &str) -> Option<&'a Positions> {
+    let found = fields.binary_search_by(|(name, _)| (**name).cmp(wanted));
+    found.ok().map(|index| &fields[index].1)
+}
+
 /// The field that the path begins with, and the path below it. Names may hold dots, so the longest name that fits wins.
 fn field<'a, 'p>(
-    fields: &'a BTreeMap<String, Positions>,
+    fields: &'a [(Box<str>, Positions)],
     path: &'p str,
 ) -> Option<(&'a Positions, &'p str)> {
     if let Some((name, rest)) = path
         .strip_prefix('[')
         .and_then(|path| path.rsplit_once(']'))
-        && let Some(place) = fields.get(name.trim_matches('"'))
+        && let Some(place) = named(fields, name.trim_matches('"'))
     {
         return Some((place, rest));
     }
     fields
         .iter()
         .filter_map(|(name, place)| {
-            let rest = path.strip_prefix(name.as_str())?;
+            let rest = path.strip_prefix(&**name)?;
             (rest.is_empty() || rest.starts_with(['.', '['])).then_some((name.len(), place, rest))
         })
         .max_by_key(|(length, ..)| *length)
