@@ -184,6 +184,8 @@ impl<'a> Draft<'a> {
             };
             self.backoff = Some(faults);
         }
+        // As long as it lasts, so that it is told once, also by a pass that comes after its end was noted.
+        let words = format!("container {} {}", kept.name, end.words);
         let faults = self.backoff.as_ref().map_or(0, |backoff| backoff.faults);
         let row = if fault && faults > 1 {
             format!(", {faults} times in a row")
@@ -205,18 +207,11 @@ impl<'a> Draft<'a> {
                     since: between_runs(before, restart::started_at(&kept.state)),
                 });
             }
-            if !counted {
-                self.found(
-                    DriftKind::Ended,
-                    format!("container {} {}", kept.name, end.words),
-                );
-            }
             let message = format!(
-                "container {} {}{row}; next start at {}{said}",
-                kept.name,
-                end.words,
+                "{words}{row}; next start at {}{said}",
                 restart::time_of_day(due)
             );
+            self.found(DriftKind::Ended, words);
             return (
                 InstanceState::BackOff,
                 Summary::new(Reason::CrashLoopBackOff, message),
@@ -228,11 +223,8 @@ impl<'a> Draft<'a> {
         };
         let steps = self.plan.steps.len();
         let standing = self.start(desired, kept, &why);
-        if self.plan.steps.len() > steps || (fault && !counted) {
-            self.found(
-                DriftKind::Ended,
-                format!("container {} {}", kept.name, end.words),
-            );
+        if fault || self.plan.steps.len() > steps {
+            self.found(DriftKind::Ended, words);
         }
         standing
     }
