@@ -86,6 +86,7 @@ if [ "${1:-}" != quick ]; then
     program src/engine/tests/real/main.rs
     program tests/it/main.rs
     program tests/backup/main.rs
+    program tests/crashes/main.rs
     # What the skipped modules test is the same on every engine.
     : >"$results/second"
     if current=$(deploy/engine.sh second tests --current); then
@@ -99,7 +100,6 @@ if [ "${1:-}" != quick ]; then
   } &
   one=$!
   {
-    program tests/crashes/main.rs
     program tests/engine_faults/main.rs
     program tests/host/main.rs
     # Only root can make an engine that may be harmed, too.
