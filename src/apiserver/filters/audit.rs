@@ -147,6 +147,11 @@ fn cause(caller: &Caller) -> String {
     match (caller.manager.as_deref(), program) {
         (Some(manager), _) => format!("requested by {manager}"),
         (None, Some(program)) if !program.is_empty() => format!("requested by {program}"),
-        (None, _) => "requested by a client that does not name itself".to_owned(),
+        (None, _) => match &caller.identity {
+            Some(component) if component.method == Method::Component => {
+                format!("requested by {component}")
+            }
+            _ => "requested by a client that does not name itself".to_owned(),
+        },
     }
 }

@@ -115,17 +115,30 @@ async fn a_component_is_not_audited_for_reporting_but_for_everything_else() {
 async fn an_audit_event_names_the_object_and_the_request() {
     let server = Server::new().await;
     let made = server.widget("a").await;
-    let records = server
-        .store
-        .journal(&clos_store::JournalQuery::default())
-        .unwrap();
-    let last = records.last().unwrap();
-    let entry: clos_audit::Entry = serde_json::from_slice(&last.bytes).unwrap();
+    let last = || -> clos_audit::Entry {
+        let records = server
+            .store
+            .journal(&clos_store::JournalQuery::default())
+            .unwrap();
+        serde_json::from_slice(&records.last().unwrap().bytes).unwrap()
+    };
+    let entry = last();
     assert_eq!(entry.event.uid.as_deref(), made["metadata"]["uid"].as_str());
     let request = entry.event.request.unwrap();
     assert_eq!((request.code, request.id.len()), (201, 36));
     assert_eq!(
         entry.event.cause.as_deref(),
         Some("requested by a client that does not name itself")
+    );
+
+    let component = Some(Identity::component("controller:test"));
+    let uri = format!("{WIDGETS}/a");
+    let deleted = server
+        .open(component, "DELETE", &uri, &[], Body::empty())
+        .await;
+    assert_eq!(deleted.status(), 200);
+    assert_eq!(
+        last().event.cause.as_deref(),
+        Some("requested by controller:test")
     );
 }
