@@ -101,6 +101,11 @@ pub(crate) fn port_names(instance: &Instance) -> BTreeSet<String> {
     named.collect()
 }
 
+/// Under which name the values of a Secret are known to be secret.
+pub(crate) fn values_owner(namespace: &str, secret: &str) -> String {
+    format!("Secret {namespace}/{secret}")
+}
+
 fn interests(instance: &Instance) -> BTreeSet<Interest> {
     let (namespace, _) = place(instance);
     let within = |name: &String| (namespace.clone(), name.clone());

@@ -51,6 +51,7 @@ pub(crate) struct Parts<'a> {
     stop: CancellationToken,
     engine: Arc<dyn Engine>,
     gate: Arc<Gate>,
+    events: Arc<Events>,
     wiring: Wiring,
     filled: Filled,
     found: watch::Sender<Found>,
@@ -87,15 +88,15 @@ impl<'a> Parts<'a> {
         };
         let waiting = cache.clone();
         let client = as_controller(controllers, "instance");
-        let (host, redactor) = (config.host.clone(), controllers.redactor.clone());
-        let events = Events::new(client, host, redactor, config.clock);
+        let redactor = controllers.redactor.clone();
+        let events = Events::new(client, config.host.clone(), redactor.clone(), config.clock);
         let wiring = Wiring {
             cache,
             namespaces,
             index: Arc::new(Index::default()),
             members: Arc::new(Members::default()),
             memory: Arc::new(Memory::default()),
-            events: Arc::new(events),
+            redactor,
             wake_services,
             wake_instances,
             wake_groups,
@@ -108,6 +109,7 @@ impl<'a> Parts<'a> {
             engine: Arc::new(engine),
             gate: Arc::new(Gate::new((config.clock)())),
             config,
+            events: Arc::new(events),
             wiring,
             filled: async move { waiting.filled().await }.boxed().shared(),
             found: watch::Sender::default(),
@@ -235,7 +237,7 @@ impl<'a> Parts<'a> {
             cache: self.wiring.cache.clone(),
             index: Arc::clone(&self.wiring.index),
             executor: self.executor(self.client("service")),
-            events: Arc::clone(&self.wiring.events),
+            events: Arc::clone(&self.events),
             trail: self.trail("Service"),
             retries: Retries::default(),
             host: self.config.host.clone(),
@@ -250,7 +252,7 @@ impl<'a> Parts<'a> {
             index: Arc::clone(&self.wiring.index),
             executor: self.executor(self.client("instance")),
             memory: Arc::clone(&self.wiring.memory),
-            events: Arc::clone(&self.wiring.events),
+            events: Arc::clone(&self.events),
             trail: self.trail("Instance"),
             metrics: self.controllers.metrics.clone(),
             redactor: self.controllers.redactor.clone(),
@@ -350,7 +352,7 @@ impl<'a> Parts<'a> {
             host: self.config.host.clone(),
             installation: self.config.installation.clone(),
             clock: self.config.clock,
-            events: Arc::clone(&self.wiring.events),
+            events: Arc::clone(&self.events),
             metrics: self.controllers.metrics.clone(),
             found: self.found.clone(),
             memory: Mutex::new(Leftovers::default()),

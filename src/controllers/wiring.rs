@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use clos_audit::Redactor;
 use clos_engine::events::{EngineEvent, Happened};
+use clos_plan::desired::references;
 use clos_resources::conditions::{self, Reason};
 use clos_resources::lifecycle::Dependency;
 use clos_resources::{Group, Instance, Port, Service, names};
@@ -15,8 +17,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 
 use crate::cache::{Cache, Change, place};
-use crate::events::Events;
-use crate::index::{Index, Interest};
+use crate::index::{Index, Interest, values_owner};
 use crate::instance::memory::Memory;
 use crate::members::Members;
 use crate::wake::Waker;
@@ -34,8 +35,8 @@ pub(crate) struct Wiring {
     pub(crate) members: Arc<Members>,
     /// What is forgotten with an Instance.
     pub(crate) memory: Arc<Memory>,
-    /// Who tells is forgotten with it, too.
-    pub(crate) events: Arc<Events>,
+    /// What is secret; the values that the last Instance took are forgotten with it.
+    pub(crate) redactor: Redactor,
     /// Wakes Services.
     pub(crate) wake_services: Waker<Service>,
     /// Wakes Instances.
@@ -179,6 +180,7 @@ impl Wiring {
                 seen.0.remove(&place(instance));
                 let uid = instance.uid().unwrap_or_default();
                 self.memory.forget(&uid);
+                self.forget_values(instance);
                 self.around_instance(instance);
                 self.wake_groups.wake_named(
                     &instance.namespace().unwrap_or_default(),
@@ -277,6 +279,18 @@ impl Wiring {
             .is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some());
         if ending {
             self.wake_namespaces.wake(name);
+        }
+    }
+
+    /// Forgets the secret values that an Instance took which is gone, except those that others take.
+    fn forget_values(&self, instance: &Instance) {
+        let namespace = instance.namespace().unwrap_or_default();
+        for name in references(&instance.spec.container).secrets {
+            let owner = values_owner(&namespace, &name);
+            let interest = Interest::Secret(namespace.clone(), name);
+            if self.index.interested(&interest).is_empty() {
+                self.redactor.forget(&owner);
+            }
         }
     }
 

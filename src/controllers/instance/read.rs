@@ -16,7 +16,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
 use super::{Agent, Error};
-use crate::index::{Interest, port_names};
+use crate::index::{Interest, port_names, values_owner};
 
 /// An Instance and everything it refers to.
 pub(super) struct Read {
@@ -111,10 +111,11 @@ impl Agent {
                     .map(|found| version(ValueKind::Secret, &found.metadata)),
             );
             let found = found.map(secret_data);
-            self.redactor.remember(
-                &format!("Secret {namespace}/{name}"),
-                found.iter().flat_map(BTreeMap::values),
-            );
+            // While it is missing, containers that took its values run on and may tell them.
+            if let Some(found) = &found {
+                self.redactor
+                    .remember(&values_owner(&namespace, &name), found.values());
+            }
             values.secrets.insert(name, found);
         }
         let config_maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &namespace);

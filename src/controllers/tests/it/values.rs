@@ -254,6 +254,34 @@ async fn a_config_map_that_goes_leaves_the_container_running() {
 }
 
 #[tokio::test]
+async fn i9_a_secret_s_values_are_known_as_long_as_an_instance_takes_them() {
+    let world = World::new().await;
+    create_secret(&world, PASSWORD).await;
+    for name in ["db", "other"] {
+        world.service(name, with_secret()).await;
+        world.ready(name).await;
+    }
+    let redactor = world.journal.redactor();
+    world.delete::<Secret>("shop").await;
+    world.settle().await;
+    world.delete::<Service>("db").await;
+    until_gone(&world, "db-0").await;
+    assert_eq!(redactor.mask(PASSWORD), "[redacted]", "one runs with them");
+    world.delete::<Service>("other").await;
+    until_gone(&world, "other-0").await;
+    world.settle().await;
+    assert_eq!(redactor.mask(PASSWORD), PASSWORD);
+}
+
+async fn until_gone(world: &World, instance: &str) {
+    world
+        .until_all(world.api::<Instance>(), "an instance to go", |all| {
+            !all.contains_key(instance)
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn i9_no_secret_is_told_anywhere() {
     let world = World::new().await;
     create_secret(&world, PASSWORD).await;
