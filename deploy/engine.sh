@@ -76,22 +76,30 @@ up() {
   await "$socket" "$state/dockerd.log"
 }
 
-# The statically linked busybox of the distribution, and where it can be found.
-busybox() {
+# Where a statically linked busybox lies, if one does.
+find_busybox() {
   for candidate in /bin/busybox /usr/bin/busybox "$state/busybox/bin/busybox" "$state/busybox/usr/bin/busybox"; do
     if [ -x "$candidate" ] && ! ldd "$candidate" >/dev/null 2>&1; then echo "$candidate"; return; fi
   done
+  return 1
+}
+
+# The statically linked busybox of the distribution, unpacked below $state if none is there.
+busybox() {
+  if find_busybox; then return; fi
   command -v apt-get >/dev/null || fail "A statically linked busybox is needed for the image: install it as /bin/busybox."
-  mkdir -p "$state/busybox"
-  (cd "$state/busybox" && { apt-get -qq download busybox-static 2>/dev/null || { apt-get -qq update >&2 && apt-get -qq download busybox-static; }; } && dpkg-deb -x busybox-static_*.deb .)
-  for candidate in "$state"/busybox/bin/busybox "$state"/busybox/usr/bin/busybox; do
-    [ -x "$candidate" ] && { echo "$candidate"; return; }
-  done
-  fail "busybox-static could not be unpacked below $state/busybox"
+  new=$state/busybox.new; rm -rf "$new" "$state/busybox"; mkdir -p "$new"
+  (cd "$new" && { apt-get -qq download busybox-static >&2 2>/dev/null || { apt-get -qq update >&2 && apt-get -qq download busybox-static >&2; }; } && dpkg-deb -x busybox-static_*.deb .) ||
+    fail "The package busybox-static could not be fetched."
+  mv "$new" "$state/busybox"
+  find_busybox || fail "There is no statically linked busybox below $state/busybox."
 }
 
 image() {
   name=$1; shift
+  docker image inspect "$name" >/dev/null 2>&1 && return 0
+  # Several tests may want it at once.
+  mkdir -p "$state"; exec 9>"$state/image.lock"; flock 9
   docker image inspect "$name" >/dev/null 2>&1 && return 0
   box=$(busybox)
   root=$(mktemp -d); trap 'rm -rf "$root"' EXIT
