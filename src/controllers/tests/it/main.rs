@@ -4,6 +4,7 @@
 
 mod again;
 mod audits;
+mod changes;
 mod converge;
 mod declared;
 mod deletion;

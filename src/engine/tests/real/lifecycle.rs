@@ -12,12 +12,12 @@ use clos_engine::error::Error;
 use clos_engine::events::Happened;
 use clos_plan::action::EngineAction;
 use clos_plan::container::ContainerOptions;
-use clos_plan::observed::{Container, ContainerState, Health};
+use clos_plan::observed::{ContainerState, Health};
 
 use crate::bench::{Bench, PATIENCE, existing};
 use crate::image;
 
-const FOREVER: &str = "trap 'exit 143' TERM; echo ready; while :; do sleep 0.1; done";
+pub(crate) const FOREVER: &str = "trap 'exit 143' TERM; echo ready; while :; do sleep 0.1; done";
 
 fn died(exit_code: i64) -> Happened {
     Happened::Died { exit_code }
@@ -273,58 +273,6 @@ async fn every_container_of_an_instance_is_seen_whatever_its_name() {
 }
 
 #[tokio::test]
-async fn an_image_that_is_not_there_is_not_found_and_its_pull_says_why() {
-    let bench = Bench::new().await;
-    let options = ContainerOptions {
-        image: "clos-engine-test/nowhere:1".to_owned(),
-        ..bench.options("web", FOREVER)
-    };
-    let refused = bench.create(options).await;
-    assert!(
-        matches!(&refused, Err(Error::NotFound(words)) if words.contains("No such image")),
-        "{refused:?}"
-    );
-    let pulled = bench
-        .execute(EngineAction::PullImage {
-            image: "127.0.0.1:1/nowhere:1".to_owned(),
-        })
-        .await;
-    assert!(
-        matches!(&pulled, Err(Error::Pull { transient: true, message }) if message.contains("refused")),
-        "{pulled:?}"
-    );
-    let pulled = bench
-        .execute(EngineAction::PullImage {
-            image: "Not A Name".to_owned(),
-        })
-        .await;
-    assert!(
-        matches!(
-            &pulled,
-            Err(Error::Pull {
-                transient: false,
-                ..
-            })
-        ),
-        "{pulled:?}"
-    );
-}
-
-#[tokio::test]
-async fn a_command_that_does_not_exist_is_refused_and_leaves_the_container_created() {
-    let bench = Bench::new().await;
-    let mut options = bench.options("web", "");
-    options.command = vec!["/no/such/command".to_owned()];
-    let id = bench.create(options).await.unwrap();
-    let refused = bench.start(&id).await;
-    assert!(
-        matches!(&refused, Err(Error::Refused(words)) if words.contains("/no/such/command")),
-        "{refused:?}"
-    );
-    assert_eq!(bench.container("web").await.state, ContainerState::Created);
-}
-
-#[tokio::test]
 async fn containers_killed_for_memory_say_so_as_soon_as_the_engine_has_told_it() {
     let bench = Bench::new().await;
     let mut events = bench.events().await;
@@ -360,46 +308,6 @@ async fn containers_killed_for_memory_say_so_as_soon_as_the_engine_has_told_it()
         .await
         .expect("what is told is shown");
     assert!(told.is_subset(&ids), "{told:?} of {ids:?}");
-}
-
-#[tokio::test]
-async fn the_images_facts_and_its_own_health_check_are_seen() {
-    let bench = Bench::new().await;
-    let info = bench.engine.info().await.unwrap();
-    let plain = bench.observe("web").await.image.unwrap();
-    assert_eq!(
-        (&plain.architecture, &plain.operating_system),
-        (&info.engine.architecture, &info.engine.operating_system)
-    );
-    assert!(
-        !plain.has_health_check && plain.id.starts_with("sha256:"),
-        "{plain:?}"
-    );
-
-    let mut scope = bench.scope("web");
-    scope.image = Some(image::CHECKED.to_owned());
-    assert!(
-        bench
-            .engine
-            .observe(&scope)
-            .await
-            .unwrap()
-            .image
-            .unwrap()
-            .has_health_check
-    );
-
-    let mut events = bench.events().await;
-    let script = "sleep 1; until test -e /sick; do sleep 0.1; done; sleep 1000";
-    bench
-        .run(ContainerOptions {
-            image: image::CHECKED.to_owned(),
-            ..bench.options("web", script)
-        })
-        .await;
-    events.up_to(&Happened::Health).await;
-    let healthy = |health| move |container: &Container| matches!(&container.state, ContainerState::Running { health: said, .. } if *said == health);
-    bench.until("web", healthy(Health::Healthy)).await;
 }
 
 #[tokio::test]

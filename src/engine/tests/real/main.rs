@@ -6,5 +6,6 @@
 mod attachments;
 mod bench;
 mod image;
+mod images;
 mod lifecycle;
 mod streams;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 #![expect(clippy::format_push_string, reason = "golden text grows step by step")]
 
+mod accidents;
 mod desired;
 mod drift;
 mod engine;
@@ -21,6 +22,7 @@ mod ports;
 mod removal;
 mod report;
 mod restart;
+mod rollout;
 mod service;
 mod values;
 mod world;

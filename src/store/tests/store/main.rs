@@ -16,6 +16,7 @@ mod linearizability;
 mod model;
 mod opening;
 mod reading;
+mod refusing;
 mod restoring;
 mod tmpfs;
 mod watching;
