@@ -1,14 +1,14 @@
 //! `clos logs`: the output of a service's containers, read from the engine.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::bail;
 use clos_engine::logs::{LogLine, LogOptions};
 use clos_engine::{Engine, Error};
 use clos_resources::names::LABEL_SERVICE;
 use clos_resources::{Instance, Service};
-use futures::stream::{BoxStream, SelectAll};
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
+use futures::stream::{self, BoxStream, SelectAll};
 use jiff::Timestamp;
 use kube::api::ListParams;
 use kube::runtime::{WatchStreamExt, watcher};
@@ -62,20 +62,20 @@ async fn show(
             since,
         },
         named: instances.len() > 1,
-        runs: BTreeSet::new(),
+        containers: BTreeMap::new(),
         lines: SelectAll::new(),
     };
     for instance in &instances {
-        outputs.add(instance);
+        outputs.read(instance, outputs.options);
     }
-    if outputs.runs.is_empty() {
+    if outputs.containers.is_empty() {
         bail!("{} has no container yet; see why: clos status", args.name);
     }
     if args.follow {
         return follow(client, args, instances, outputs, print).await;
     }
-    while let Some(line) = outputs.lines.try_next().await? {
-        print(line)?;
+    while let Some(line) = outputs.next().await {
+        print(line?)?;
     }
     Ok(())
 }
@@ -100,7 +100,7 @@ async fn follow(
     let mut changes = watcher(api, config).default_backoff().boxed();
     loop {
         tokio::select! {
-            Some(line) = outputs.lines.next() => match line {
+            Some(line) = outputs.next() => match line {
                 Ok(line) => print(line)?,
                 // A container that is removed while it is followed; another one follows.
                 Err(Error::NotFound(_) | Error::Interrupted { .. }) => {}
@@ -110,7 +110,8 @@ async fn follow(
                 Ok(watcher::Event::Apply(instance) | watcher::Event::InitApply(instance)) => {
                     left.insert(instance.name_any());
                     outputs.named |= left.len() > 1;
-                    outputs.follow(&instance);
+                    // A container that came meanwhile is read whole.
+                    outputs.read(&instance, LogOptions { follow: true, ..LogOptions::default() });
                 }
                 Ok(watcher::Event::Delete(instance)) => drop(left.remove(&instance.name_any())),
                 Err(error) if is_final(&error) => return Err(error.into()),
@@ -122,6 +123,9 @@ async fn follow(
     }
 }
 
+/// What comes of a container, by its id: a line, or nothing at the end of its run.
+type Told = (String, Option<Result<LogLine, Error>>);
+
 /// What the containers print.
 struct Outputs<'e> {
     engine: &'e dyn Engine,
@@ -129,31 +133,26 @@ struct Outputs<'e> {
     options: LogOptions,
     /// Whether each line begins with the instance's name.
     named: bool,
-    /// The runs that are read: the container, and when it was started.
-    runs: BTreeSet<(String, Option<Timestamp>)>,
-    lines: SelectAll<BoxStream<'static, Result<Printed, Error>>>,
+    /// The containers that are read, by id.
+    containers: BTreeMap<String, Output>,
+    /// What comes of them.
+    lines: SelectAll<BoxStream<'static, Told>>,
+}
+
+/// How far the output of a container is read.
+struct Output {
+    prefix: String,
+    /// When the newest run was started.
+    started: Option<Timestamp>,
+    reading: bool,
+    /// Whether a run is to be read next.
+    waits: bool,
+    /// When the last line was written that was read.
+    last: Option<Timestamp>,
 }
 
 impl Outputs<'_> {
-    /// Reads what was asked for of an instance's container.
-    fn add(&mut self, instance: &Instance) {
-        self.read(instance, self.options);
-    }
-
-    /// Reads a run that began while others were followed, whole.
-    fn follow(&mut self, instance: &Instance) {
-        let started = instance
-            .status
-            .as_ref()
-            .and_then(|status| status.started_at.as_ref());
-        let options = LogOptions {
-            tail: None,
-            since: started.map(|started| started.0),
-            ..self.options
-        };
-        self.read(instance, options);
-    }
-
+    /// Reads the output of an instance's container, unless its run is read already.
     fn read(&mut self, instance: &Instance, options: LogOptions) {
         let Some(status) = &instance.status else {
             return;
@@ -162,7 +161,12 @@ impl Outputs<'_> {
             return;
         };
         let started = status.started_at.as_ref().map(|started| started.0);
-        if !self.runs.insert((id.clone(), started)) {
+        if let Some(output) = self.containers.get_mut(id) {
+            if output.started != started {
+                output.started = started;
+                output.waits = true;
+                self.go_on(id);
+            }
             return;
         }
         let prefix = if self.named {
@@ -170,13 +174,68 @@ impl Outputs<'_> {
         } else {
             String::new()
         };
-        let timestamps = self.timestamps;
-        let lines = self.engine.logs(id, options);
-        self.lines.push(
-            lines
-                .map(move |line| Ok(shown(&prefix, &line?, timestamps)))
-                .boxed(),
-        );
+        let output = Output {
+            prefix,
+            started,
+            reading: true,
+            waits: false,
+            last: None,
+        };
+        self.containers.insert(id.clone(), output);
+        self.begin(id, options);
+    }
+
+    /// Reads a container's next run, if one waits and the one before is read to its end. The engine notes a start later than the first lines are
+    /// written: what comes after the last line is the next run's.
+    fn go_on(&mut self, id: &str) {
+        let Some(output) = self.containers.get_mut(id) else {
+            return;
+        };
+        if output.reading || !output.waits {
+            return;
+        }
+        (output.reading, output.waits) = (true, false);
+        let nothing_wanted = self.options.tail == Some(0);
+        let before = if nothing_wanted {
+            output.started
+        } else {
+            self.options.since
+        };
+        let options = LogOptions {
+            tail: None,
+            since: output.last.or(before),
+            ..self.options
+        };
+        self.begin(id, options);
+    }
+
+    fn begin(&mut self, id: &str, options: LogOptions) {
+        let lines = self.engine.logs(id, options).map(Some);
+        let id = id.to_owned();
+        let told = lines.chain(stream::iter([None]));
+        self.lines
+            .push(told.map(move |line| (id.clone(), line)).boxed());
+    }
+
+    /// The next line of any container; none when all are read to their end.
+    async fn next(&mut self) -> Option<Result<Printed, Error>> {
+        loop {
+            let (id, line) = self.lines.next().await?;
+            let Some(output) = self.containers.get_mut(&id) else {
+                continue;
+            };
+            match line {
+                Some(Ok(line)) => {
+                    output.last = line.at.or(output.last);
+                    return Some(Ok(shown(&output.prefix, &line, self.timestamps)));
+                }
+                Some(Err(error)) => return Some(Err(error)),
+                None => {
+                    output.reading = false;
+                    self.go_on(&id);
+                }
+            }
+        }
     }
 }
 
@@ -222,7 +281,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::tests::{container, server};
+    use crate::tests::{container, server, start};
 
     fn args(name: &str) -> LogsArgs {
         LogsArgs {
@@ -294,6 +353,37 @@ mod tests {
                 .await
                 .unwrap();
             assert_eq!(printed.recv().await.unwrap(), "back again");
+        };
+        tokio::select! {
+            ended = show(&client, &engine, &followed, &mut print) => panic!("{ended:?}"),
+            () = changes => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_that_was_written_before_the_engine_noted_the_start_is_shown_once() {
+        let (client, engine) = world().await;
+        let api = Api::<Instance>::default_namespaced(client.clone());
+        let id = api.get("web-0").await.unwrap().status.unwrap();
+        let id = id.container_id.unwrap();
+        let followed = LogsArgs {
+            follow: true,
+            ..args("web-0")
+        };
+        let (sender, mut printed) = tokio::sync::mpsc::unbounded_channel();
+        let mut print = move |line: Printed| Ok(sender.send(line.text)?);
+        let changes = async {
+            assert_eq!(printed.recv().await.unwrap(), "hello from web-0");
+            engine.crash(&id, 1);
+            start(&engine, &id).await;
+            engine.write_line(&id, false, "back again");
+            let status = json!({ "status": { "startedAt": "2100-01-01T00:00:00Z" } });
+            api.patch_status("web-0", &PatchParams::default(), &Patch::Merge(&status))
+                .await
+                .unwrap();
+            assert_eq!(printed.recv().await.unwrap(), "back again");
+            engine.write_line(&id, false, "and on");
+            assert_eq!(printed.recv().await.unwrap(), "and on");
         };
         tokio::select! {
             ended = show(&client, &engine, &followed, &mut print) => panic!("{ended:?}"),

@@ -72,7 +72,6 @@ pub(crate) async fn container(engine: &FakeEngine, instance: &str, image: &str) 
         stop_timeout: Duration::from_secs(10),
         stop_signal: None,
     };
-    let name = options.name.clone();
     let Done::Container(id) = engine
         .execute(&EngineAction::CreateContainer(Box::new(options)), &|_| {})
         .await
@@ -80,15 +79,20 @@ pub(crate) async fn container(engine: &FakeEngine, instance: &str, image: &str) 
     else {
         panic!("a container that was made has an id")
     };
+    start(engine, &id).await;
+    id
+}
+
+/// Starts a container.
+pub(crate) async fn start(engine: &FakeEngine, id: &str) {
     let container = Target::Existing {
-        id: id.clone(),
-        name,
+        id: id.to_owned(),
+        name: id.to_owned(),
     };
     engine
         .execute(&EngineAction::StartContainer { container }, &|_| {})
         .await
         .unwrap();
-    id
 }
 
 #[test]
