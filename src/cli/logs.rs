@@ -375,6 +375,10 @@ mod tests {
         let changes = async {
             assert_eq!(printed.recv().await.unwrap(), "hello from web-0");
             engine.crash(&id, 1);
+            // Whoever follows reads this run to its end.
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
             start(&engine, &id).await;
             engine.write_line(&id, false, "back again");
             let status = json!({ "status": { "startedAt": "2100-01-01T00:00:00Z" } });
