@@ -52,7 +52,12 @@ async fn show(
     print: &mut Print<'_>,
 ) -> anyhow::Result<()> {
     let instances = find(client, &args.namespace, &args.name).await?;
-    let since = args.since.map(|since| now() - since.get());
+    let since = match (args.since, args.tail) {
+        (Some(since), _) => Some(now() - since.get()),
+        // Nothing of what was.
+        (None, Some(0)) => Some(now()),
+        (None, _) => None,
+    };
     let mut outputs = Outputs {
         engine,
         timestamps: args.timestamps,
@@ -142,11 +147,9 @@ struct Outputs<'e> {
 /// How far the output of a container is read.
 struct Output {
     prefix: String,
-    /// When the newest run was started.
-    started: Option<Timestamp>,
     reading: bool,
-    /// Whether a run is to be read next.
-    waits: bool,
+    /// Whether the instance changed since reading began.
+    changed: bool,
     /// When the last line was written that was read.
     last: Option<Timestamp>,
 }
@@ -160,13 +163,9 @@ impl Outputs<'_> {
         let Some(id) = &status.container_id else {
             return;
         };
-        let started = status.started_at.as_ref().map(|started| started.0);
         if let Some(output) = self.containers.get_mut(id) {
-            if output.started != started {
-                output.started = started;
-                output.waits = true;
-                self.go_on(id);
-            }
+            output.changed = true;
+            self.go_on(id);
             return;
         }
         let prefix = if self.named {
@@ -176,34 +175,27 @@ impl Outputs<'_> {
         };
         let output = Output {
             prefix,
-            started,
             reading: true,
-            waits: false,
+            changed: false,
             last: None,
         };
         self.containers.insert(id.clone(), output);
         self.begin(id, options);
     }
 
-    /// Reads a container's next run, if one waits and the one before is read to its end. The engine notes a start later than the first lines are
-    /// written: what comes after the last line is the next run's.
+    /// Reads on from the last line when a run is read to its end and the instance changed since: a run that ended has nothing more, and the
+    /// next one cannot be told by its start, which is known to the second and later than its first lines.
     fn go_on(&mut self, id: &str) {
         let Some(output) = self.containers.get_mut(id) else {
             return;
         };
-        if output.reading || !output.waits {
+        if output.reading || !output.changed {
             return;
         }
-        (output.reading, output.waits) = (true, false);
-        let nothing_wanted = self.options.tail == Some(0);
-        let before = if nothing_wanted {
-            output.started
-        } else {
-            self.options.since
-        };
+        (output.reading, output.changed) = (true, false);
         let options = LogOptions {
             tail: None,
-            since: output.last.or(before),
+            since: output.last.or(self.options.since),
             ..self.options
         };
         self.begin(id, options);
@@ -361,7 +353,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_that_was_written_before_the_engine_noted_the_start_is_shown_once() {
+    async fn the_next_run_of_a_container_is_shown_whatever_its_start_and_once() {
         let (client, engine) = world().await;
         let api = Api::<Instance>::default_namespaced(client.clone());
         let id = api.get("web-0").await.unwrap().status.unwrap();
@@ -381,7 +373,7 @@ mod tests {
             }
             start(&engine, &id).await;
             engine.write_line(&id, false, "back again");
-            let status = json!({ "status": { "startedAt": "2100-01-01T00:00:00Z" } });
+            let status = json!({ "status": { "restarts": 1 } });
             api.patch_status("web-0", &PatchParams::default(), &Patch::Merge(&status))
                 .await
                 .unwrap();

@@ -81,6 +81,8 @@ fn answer(status: u16, message: &str) -> Error {
     let words = message.trim().to_owned();
     match status {
         404 => Error::NotFound(words),
+        // Of a container that is being removed, asked for its output.
+        409 if words.contains("dead or marked for removal") => Error::NotFound(words),
         409 if words.contains("is already in use by container") => Error::NameTaken(words),
         _ if port_taken(&words) => Error::PortTaken {
             port: host_port(&words),
@@ -234,6 +236,8 @@ mod tests {
     fn a_taken_name_is_told_from_other_conflicts() {
         let taken = "Conflict. The container name \"/web\" is already in use by container \"0f\". You have to remove (or rename) that container to be able to reuse that name.";
         assert_eq!(said(409, taken), Error::NameTaken(taken.to_owned()));
+        let going = "can not get logs from container which is dead or marked for removal";
+        assert_eq!(said(409, going), Error::NotFound(going.to_owned()));
         assert!(matches!(
             said(409, "cannot remove a running container"),
             Error::Refused(_)
