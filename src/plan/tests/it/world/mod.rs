@@ -1,24 +1,26 @@
 //! A world in memory to which plans are applied: objects, and a host whose engine obeys the rules of Docker.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
+mod steps;
+mod text;
 
-use clos_plan::action::{Action, ApiAction, Plan};
+use std::collections::{BTreeMap, BTreeSet};
+
 use clos_plan::desired::{self, Desired, Unresolved, Values};
 use clos_plan::instance::{self, DependencyState, InstanceInput, InstancePlan};
 use clos_plan::observed::EngineView;
 use clos_plan::order;
 use clos_plan::service::{self, ServiceInput, ServicePlan};
-use clos_plan::status::{self, Failure, FailureKind, Outcome};
+use clos_plan::status::{self, Outcome};
 use clos_resources::host::EngineInfo;
 use clos_resources::instance::{InstanceStatus, ValueKind, ValueVersion};
-use clos_resources::{Group, Instance, Port, Service, conditions, names};
+use clos_resources::{Group, Instance, Port, Service};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use crate::engine::Engine;
 use crate::fixtures::secret;
+
+pub(crate) use text::words;
 
 pub(crate) const INSTALLATION: &str = "installation-1";
 pub(crate) const HOST: &str = "box";
@@ -238,58 +240,6 @@ impl World {
         panic!("does not settle");
     }
 
-    /// One pass of the agent as text: the plan, what was found, and how it stands afterwards.
-    pub(crate) fn tell(&mut self, name: &str) -> String {
-        let pass = self.pass_instance(name);
-        let mut text = if pass.planned.plan.is_empty() {
-            "  nothing to do\n".to_owned()
-        } else {
-            pass.planned.plan.to_string()
-        };
-        for drift in &pass.planned.drift {
-            writeln!(text, "  found {}: {}", drift.kind.as_str(), drift.words).unwrap();
-        }
-        match pass.outcome {
-            Outcome::AllDone => {}
-            Outcome::Failed { step, failure } => {
-                writeln!(text, "  step {} failed: {}", step + 1, failure.message).unwrap();
-            }
-        }
-        if let Some(wake_at) = pass.planned.wake_at {
-            writeln!(text, "  looks again at {}", wake_at.strftime("%H:%M:%SZ")).unwrap();
-        }
-        match self.instances.get(name) {
-            None => text.push_str("  is gone\n"),
-            Some(instance) => writeln!(text, "  {}", words(instance)).unwrap(),
-        }
-        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
-        lines.join("\n") + "\n"
-    }
-
-    /// One pass of the service controller as text.
-    pub(crate) fn tell_service(&mut self, name: &str) -> String {
-        let planned = self.pass_service(name);
-        let plan = if planned.plan.is_empty() {
-            "  nothing to do\n".to_owned()
-        } else {
-            planned.plan.to_string()
-        };
-        let ready = conditions::ready(&planned.status.conditions).unwrap();
-        let state = planned.status.state.unwrap();
-        let status = format!(
-            "  {} {state:?}: {} {}, {}\n",
-            name,
-            planned.status.ready.as_deref().unwrap(),
-            ready.reason,
-            ready.message
-        );
-        let lines: Vec<String> = format!("{plan}{status}")
-            .lines()
-            .map(|line| line.trim_end().to_owned())
-            .collect();
-        lines.join("\n") + "\n"
-    }
-
     pub(crate) fn statuses(&self) -> Value {
         json!([
             self.services
@@ -348,138 +298,4 @@ impl World {
             now: self.now,
         })
     }
-
-    /// Carries out steps one after another: in the order they are listed, or, when hasty, always the last one that may be taken
-    /// already, as if everything before it were slow.
-    pub(crate) fn execute(&mut self, plan: &Plan) -> Outcome {
-        let mut made = BTreeMap::new();
-        self.last_made = None;
-        let mut open: BTreeSet<usize> = (0..plan.steps.len()).collect();
-        loop {
-            let may_be_taken = |step: &&usize| {
-                plan.steps[**step]
-                    .after
-                    .iter()
-                    .all(|before| !open.contains(before))
-            };
-            let next = if self.hasty {
-                open.iter().rev().find(may_be_taken)
-            } else {
-                open.iter().find(may_be_taken)
-            };
-            let Some(&step) = next else { break };
-            open.remove(&step);
-            self.now += SignedDuration::from_millis(100);
-            let result = match &plan.steps[step].action {
-                Action::Engine(action) => self.engine.execute(action, step, &mut made, self.now),
-                action @ Action::Api(_) => self.apply(action),
-            };
-            self.last_made = made.values().next().cloned();
-            if let Err(failure) = result {
-                return Outcome::Failed { step, failure };
-            }
-        }
-        assert!(open.is_empty(), "steps wait for each other:\n{plan}");
-        Outcome::AllDone
-    }
-
-    fn apply(&mut self, action: &Action) -> Result<(), Failure> {
-        let Action::Api(action) = action else {
-            panic!("{action} is not for the API")
-        };
-        match action {
-            ApiAction::CreateInstance(instance) => {
-                let name = instance.metadata.name.clone().unwrap();
-                let mut instance = (**instance).clone();
-                instance.metadata.uid = Some(format!("uid-{}", self.number()));
-                instance.metadata.generation = Some(1);
-                assert!(
-                    self.instances.insert(name, instance).is_none(),
-                    "an instance of that name exists"
-                );
-            }
-            ApiAction::UpdateInstance(instance) => {
-                let present = self
-                    .instances
-                    .get_mut(instance.metadata.name.as_ref().unwrap())
-                    .unwrap();
-                if present.spec != instance.spec {
-                    present.metadata.generation =
-                        present.metadata.generation.map(|generation| generation + 1);
-                }
-                present.spec = instance.spec.clone();
-                present
-                    .metadata
-                    .labels
-                    .clone_from(&instance.metadata.labels);
-                present
-                    .metadata
-                    .owner_references
-                    .clone_from(&instance.metadata.owner_references);
-            }
-            ApiAction::DeleteInstance { name, uid, .. } => {
-                let instance = self.instances.get_mut(name).unwrap();
-                assert_eq!(instance.metadata.uid.as_ref(), Some(uid));
-                instance.metadata.deletion_timestamp = Some(Time(self.now));
-            }
-            ApiAction::ClaimPort(port) => {
-                if self
-                    .ports
-                    .iter()
-                    .any(|present| present.metadata.name == port.metadata.name)
-                {
-                    return Err(Failure {
-                        kind: FailureKind::ApiConflict,
-                        message: "somebody was faster".into(),
-                    });
-                }
-                let mut port = (**port).clone();
-                port.metadata.uid = Some(format!("uid-{}", self.number()));
-                self.ports.push(port);
-            }
-            ApiAction::ReleasePort { uid, port, .. } => {
-                let holder = &port.holder.as_ref().unwrap().uid;
-                let users = self
-                    .engine
-                    .containers
-                    .values()
-                    .filter(|user| user.labels.get(names::LABEL_INSTANCE_UID) == Some(holder));
-                let mut used = users.flat_map(|user| &user.live.ports);
-                assert!(
-                    used.all(|used| used.host_port != port.port),
-                    "i4: a port is released before its container is gone"
-                );
-                self.ports
-                    .retain(|port| port.metadata.uid.as_ref() != Some(uid));
-            }
-        }
-        Ok(())
-    }
-
-    fn number(&mut self) -> u64 {
-        self.made += 1;
-        self.made
-    }
-}
-
-/// How an Instance says it is.
-pub(crate) fn words(instance: &Instance) -> String {
-    let name = instance.metadata.name.as_deref().unwrap();
-    let Some(status) = &instance.status else {
-        return format!("{name} has no status");
-    };
-    let ready = conditions::ready(&status.conditions).unwrap();
-    let faults = status
-        .backoff
-        .as_ref()
-        .map(|backoff| format!(", faults {}", backoff.faults))
-        .unwrap_or_default();
-    format!(
-        "{name} {:?}, restarts {}{faults}, Ready {}: {}, {}",
-        status.state.unwrap(),
-        status.restarts,
-        ready.status,
-        ready.reason,
-        ready.message
-    )
 }
