@@ -1,7 +1,7 @@
 //! The fake keeps the engine's rules; the same ones are tested on the real engine.
 
 mod faults;
-mod others;
+mod surroundings;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use clos_plan::instance::DriftKind;
 use clos_resources::names;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use crate::fixtures::{DB, declared, running};
@@ -38,12 +37,7 @@ fn i1_copied_labels_do_not_make_a_container_ours() {
     let labels = world.engine.named(DB).labels.clone();
     let id = world.engine.add_foreign("copy", labels, world.now);
     insta::assert_snapshot!(world.tell("db-0"));
-    world
-        .instances
-        .get_mut("db-0")
-        .unwrap()
-        .metadata
-        .deletion_timestamp = Some(Time(world.now));
+    world.delete_instance("db-0");
     world.pass_instance("db-0");
     assert_eq!(world.engine.containers.keys().collect::<Vec<_>>(), [&id]);
 }

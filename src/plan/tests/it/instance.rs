@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clos_plan::desired::Values;
 use clos_plan::observed::{ContainerState, Health};
 use clos_plan::status::{FailureKind, Outcome, was_overtaken};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use serde_json::json;
 
 use crate::engine::failure;
@@ -201,12 +201,7 @@ fn i3_while_the_engine_is_unknown_nothing_is_done() {
     world.engine.unknown_since = Some(world.now);
     insta::assert_snapshot!(world.tell("db-0"));
     let before = world.statuses();
-    world
-        .instances
-        .get_mut("db-0")
-        .unwrap()
-        .metadata
-        .deletion_timestamp = Some(Time(world.now));
+    world.delete_instance("db-0");
     let planned = world.plan_instance("db-0");
     assert!(planned.plan.is_empty() && !planned.gone);
     world.pass_time(60);

@@ -1,7 +1,6 @@
 //! A deleted Instance, and containers that the engine removes slowly or not at all. Containers that stay are in `instance`.
 
 use clos_plan::observed::ContainerState;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::fixtures::{DB, running};
 
@@ -9,12 +8,7 @@ use crate::fixtures::{DB, running};
 fn a_deleted_instance_goes_step_by_step_and_frees_its_port_last() {
     let mut world = running();
     world.engine.pause(DB);
-    world
-        .instances
-        .get_mut("db-0")
-        .unwrap()
-        .metadata
-        .deletion_timestamp = Some(Time(world.now));
+    world.delete_instance("db-0");
     let mut text = world.tell("db-0");
     text += &world.tell("db-0");
     insta::assert_snapshot!(text);
@@ -25,12 +19,7 @@ fn a_deleted_instance_goes_step_by_step_and_frees_its_port_last() {
 fn i4_a_port_stays_held_while_the_engine_is_still_removing_the_container() {
     let mut world = running();
     world.engine.named(DB).state = ContainerState::Removing;
-    world
-        .instances
-        .get_mut("db-0")
-        .unwrap()
-        .metadata
-        .deletion_timestamp = Some(Time(world.now));
+    world.delete_instance("db-0");
     let planned = world.plan_instance("db-0");
     assert!(planned.plan.is_empty() && !planned.gone && planned.wake_at.is_some());
     world.engine.remove(DB);

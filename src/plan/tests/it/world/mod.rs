@@ -15,6 +15,7 @@ use clos_resources::host::EngineInfo;
 use clos_resources::instance::{InstanceStatus, ValueKind, ValueVersion};
 use clos_resources::{Group, Instance, Port, Service};
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use crate::engine::Engine;
@@ -93,6 +94,13 @@ fn merge(into: &mut Value, from: Value) {
 }
 
 impl World {
+    /// Somebody deletes an Instance.
+    pub(crate) fn delete_instance(&mut self, name: &str) {
+        let deleted = Some(Time(self.now));
+        let instance = self.instances.get_mut(name).unwrap();
+        instance.metadata.deletion_timestamp = deleted;
+    }
+
     /// A host with an engine, the group `shop`, and these services.
     pub(crate) fn new(services: impl IntoIterator<Item = Service>) -> Self {
         let mut world = Self {

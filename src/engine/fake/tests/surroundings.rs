@@ -1,4 +1,4 @@
-//! Images, networks, volumes, and containers that are not ours.
+//! What is around containers: images, networks, volumes, and containers that are not ours.
 
 use super::*;
 
