@@ -13,8 +13,9 @@ use super::progress::{Progress, Proof, Standing, of_group, of_service};
 /// one object can be wrong because of another that was put right in the same apply.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// How long a service that failed before must run until that is believed: a program that cannot work runs for a moment each time.
-const SETTLE_AFTER_FAULT: Duration = Duration::from_secs(5);
+/// How long a service that failed before must run until that is believed, and the longest that any must: a program that cannot work runs
+/// for a moment each time.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// An object that is waited for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -228,8 +229,11 @@ impl Tracker {
             Progress::Waiting { .. } => return None,
             Progress::Failed { .. } => SETTLE,
             Progress::Done { proof, .. } => match proof {
-                Proof::RunsAgain => SETTLE_AFTER_FAULT,
-                Proof::Runs if !tracked.from_the_first || self.values_changed => SETTLE,
+                Proof::RunsAgain => LONGEST,
+                // Where it takes long until a program runs, its end is noticed late, too.
+                Proof::Runs if !tracked.from_the_first || self.values_changed => {
+                    tracked.since.clamp(SETTLE, LONGEST)
+                }
                 Proof::Final if self.values_changed => SETTLE,
                 Proof::Runs | Proof::Final => Duration::ZERO,
             },
@@ -323,6 +327,21 @@ mod tests {
         assert_eq!(look(10), Verdict::Open(Some(Duration::from_millis(5010))));
         assert_eq!(look(5009), Verdict::Open(Some(Duration::from_millis(5010))));
         assert_eq!(look(5010), Verdict::Done);
+    }
+
+    #[test]
+    fn what_took_long_to_run_is_believed_later() {
+        let fine = group(Reason::Ready, "");
+        let starting = service("0/2", Reason::Progressing, "", 2);
+        let running = service("2/2", Reason::Ready, "", 2);
+        for (took, believed) in [(400, 1400), (4500, 9000), (60_000, 65_000)] {
+            let mut tracker = Tracker::new([web()], false);
+            look(&mut tracker, &starting, &fine, 0);
+            assert_eq!(
+                look(&mut tracker, &running, &fine, took),
+                Verdict::Open(Some(Duration::from_millis(believed)))
+            );
+        }
     }
 
     #[test]
