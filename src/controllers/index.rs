@@ -8,6 +8,10 @@ use clos_plan::desired::references;
 use clos_resources::{Instance, names};
 
 use crate::cache::place;
+use crate::pairs::Pairs;
+
+/// A namespace and a name in it.
+type Place = (String, String);
 
 /// Something an Instance cares about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,8 +34,8 @@ pub(crate) struct Index(Mutex<Tables>);
 
 #[derive(Debug, Default)]
 struct Tables {
-    interests: BTreeMap<(String, String), BTreeSet<Interest>>,
-    interested: BTreeMap<Interest, BTreeSet<(String, String)>>,
+    interests: BTreeMap<Place, Vec<Interest>>,
+    interested: Pairs<Interest, Place>,
 }
 
 impl Index {
@@ -42,11 +46,7 @@ impl Index {
         tables.remove(&name);
         let interests = interests(instance);
         for interest in &interests {
-            tables
-                .interested
-                .entry(interest.clone())
-                .or_default()
-                .insert(name.clone());
+            tables.interested.insert(interest.clone(), name.clone());
         }
         tables.interests.insert(name, interests);
     }
@@ -65,12 +65,12 @@ impl Index {
     }
 
     /// The Instances that care, in order of their names.
-    pub(crate) fn interested(&self, interest: &Interest) -> BTreeSet<(String, String)> {
+    pub(crate) fn interested(&self, interest: &Interest) -> BTreeSet<Place> {
         self.tables()
             .interested
-            .get(interest)
+            .of(interest.clone())
             .cloned()
-            .unwrap_or_default()
+            .collect()
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -79,14 +79,9 @@ impl Index {
 }
 
 impl Tables {
-    fn remove(&mut self, name: &(String, String)) {
+    fn remove(&mut self, name: &Place) {
         for interest in self.interests.remove(name).unwrap_or_default() {
-            if let Some(interested) = self.interested.get_mut(&interest) {
-                interested.remove(name);
-                if interested.is_empty() {
-                    self.interested.remove(&interest);
-                }
-            }
+            self.interested.remove(interest, name.clone());
         }
     }
 }
@@ -106,21 +101,21 @@ pub(crate) fn values_owner(namespace: &str, secret: &str) -> String {
     format!("Secret {namespace}/{secret}")
 }
 
-fn interests(instance: &Instance) -> BTreeSet<Interest> {
+fn interests(instance: &Instance) -> Vec<Interest> {
     let (namespace, _) = place(instance);
     let within = |name: &String| (namespace.clone(), name.clone());
     let references = references(&instance.spec.container);
     let (of, service) = within(&instance.spec.service);
-    let mut interests = BTreeSet::from([Interest::ReplicaOf(of, service)]);
+    let mut interests = vec![Interest::ReplicaOf(of, service)];
     for dependency in &instance.spec.depends_on {
         let (namespace, name) = within(&dependency.service);
-        interests.insert(Interest::DependsOn(namespace, name));
+        interests.push(Interest::DependsOn(namespace, name));
     }
     for (namespace, name) in references.secrets.iter().map(within) {
-        interests.insert(Interest::Secret(namespace, name));
+        interests.push(Interest::Secret(namespace, name));
     }
     for (namespace, name) in references.config_maps.iter().map(within) {
-        interests.insert(Interest::ConfigMap(namespace, name));
+        interests.push(Interest::ConfigMap(namespace, name));
     }
     interests.extend(port_names(instance).into_iter().map(Interest::Port));
     interests

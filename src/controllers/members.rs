@@ -8,6 +8,7 @@ use clos_resources::Service;
 use tokio::sync::watch;
 
 use crate::cache::place;
+use crate::pairs::Pairs;
 
 /// A namespace and a name in it.
 type Place = (String, String);
@@ -27,7 +28,7 @@ struct Tables {
     /// The same Services, as they are in `groups`.
     services: BTreeMap<Place, Arc<Service>>,
     /// Names of the Services that declare a dependency on one, whether it exists or not.
-    dependents: BTreeMap<Place, BTreeSet<String>>,
+    dependents: Pairs<Place, String>,
 }
 
 impl Members {
@@ -72,8 +73,7 @@ impl Members {
         let mut found = BTreeSet::new();
         let mut next = vec![name];
         while let Some(name) = next.pop() {
-            let direct = tables.dependents.get(&(namespace.clone(), name));
-            for dependent in direct.into_iter().flatten() {
+            for dependent in tables.dependents.of((namespace.clone(), name)) {
                 if found.insert(dependent.clone()) {
                     next.push(dependent.clone());
                 }
@@ -94,7 +94,7 @@ impl Tables {
         let (namespace, name) = at.clone();
         for dependency in &service.spec.depends_on {
             let on = (namespace.clone(), dependency.service.clone());
-            self.dependents.entry(on).or_default().insert(name.clone());
+            self.dependents.insert(on, name.clone());
         }
         let group = (namespace, service.spec.group.clone());
         let members = self.groups.entry(group).or_default();
@@ -116,12 +116,7 @@ impl Tables {
         }
         for dependency in &before.spec.depends_on {
             let on = (namespace.clone(), dependency.service.clone());
-            if let Some(dependents) = self.dependents.get_mut(&on) {
-                dependents.remove(name);
-                if dependents.is_empty() {
-                    self.dependents.remove(&on);
-                }
-            }
+            self.dependents.remove(on, name.clone());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Staying in step with the engine: its events wake Instances, a full list once in a while and after every gap finds what no event told,
 //! and doubts about the engine's state are settled here. It only wakes; what is to be done is decided by the agent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -75,8 +75,8 @@ struct Look {
     answer: Result<(Info, Vec<Listed>), Error>,
 }
 
-/// What a list showed of one Instance: containers by id, each with its fingerprint.
-type Shown = BTreeMap<String, (String, String, BTreeSet<(String, String)>)>;
+/// What a list showed of our containers.
+type Shown = BTreeSet<Listed>;
 
 /// Where staying in step stands.
 #[derive(Default)]
@@ -326,30 +326,21 @@ impl Progress {
 }
 
 fn shown(listed: &[Listed], installation: &str) -> Shown {
-    let mut shown = Shown::new();
-    for container in listed
-        .iter()
-        .filter(|container| container.installation == installation)
-    {
-        let name = (container.namespace.clone(), container.instance.clone());
-        let (_, _, containers) = shown
-            .entry(container.instance_uid.clone())
-            .or_insert_with(|| (name.0, name.1, BTreeSet::new()));
-        containers.insert((container.id.clone(), container.fingerprint.clone()));
-    }
-    shown
+    let ours = |container: &&Listed| container.installation == installation;
+    listed.iter().filter(ours).cloned().collect()
 }
 
 /// The Instances, by UID, namespace and name, whose containers are not as they were.
 fn differing(previous: &Shown, now: &Shown) -> BTreeSet<(String, String, String)> {
-    let uids: BTreeSet<&String> = previous.keys().chain(now.keys()).collect();
-    let differ = uids
-        .into_iter()
-        .filter(|uid| previous.get(*uid) != now.get(*uid));
-    differ
-        .filter_map(|uid| Some((uid, now.get(uid).or_else(|| previous.get(uid))?)))
-        .map(|(uid, (namespace, instance, _))| (uid.clone(), namespace.clone(), instance.clone()))
-        .collect()
+    let differ = previous.symmetric_difference(now);
+    let instance = |container: &Listed| {
+        (
+            container.instance_uid.clone(),
+            container.namespace.clone(),
+            container.instance.clone(),
+        )
+    };
+    differ.map(instance).collect()
 }
 
 #[cfg(test)]

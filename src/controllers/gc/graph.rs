@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
+use crate::pairs::Pairs;
+
 /// Finalizer of an object whose dependents are deleted before it.
 pub(crate) const FOREGROUND: &str = "foregroundDeletion";
 /// Finalizer of an object whose dependents are set free before it goes.
@@ -32,7 +34,7 @@ pub(crate) struct Node {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Graph {
     nodes: BTreeMap<String, Node>,
-    dependents: BTreeMap<String, BTreeSet<String>>,
+    dependents: Pairs<String, String>,
 }
 
 impl Node {
@@ -70,10 +72,7 @@ impl Graph {
     pub(crate) fn put(&mut self, uid: String, node: Node) {
         self.unlink(&uid);
         for owner in &node.owners {
-            self.dependents
-                .entry(owner.uid.clone())
-                .or_default()
-                .insert(uid.clone());
+            self.dependents.insert(owner.uid.clone(), uid.clone());
         }
         self.nodes.insert(uid, node);
     }
@@ -91,7 +90,7 @@ impl Graph {
 
     /// The objects that name this UID as an owner, whether or not it exists.
     pub(crate) fn dependents(&self, uid: &str) -> impl Iterator<Item = (&String, &Node)> {
-        let uids = self.dependents.get(uid).into_iter().flatten();
+        let uids = self.dependents.of(uid.to_owned());
         uids.filter_map(|uid| self.nodes.get_key_value(uid))
     }
 
@@ -116,12 +115,7 @@ impl Graph {
             .map(|node| node.owners.clone())
             .unwrap_or_default();
         for owner in owners {
-            if let Some(dependents) = self.dependents.get_mut(&owner.uid) {
-                dependents.remove(uid);
-                if dependents.is_empty() {
-                    self.dependents.remove(&owner.uid);
-                }
-            }
+            self.dependents.remove(owner.uid, uid.to_owned());
         }
     }
 }
