@@ -58,7 +58,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             // Holds the upper levels of the trees and what was just read; the rest the system has in memory for long.
-            cache_bytes: 1 << 20,
+            cache_bytes: 512 << 10,
             recent_events: 8192,
             // A burst of some hundred objects; whoever is further behind reads the log.
             recent_bytes: 256 << 10,
