@@ -192,22 +192,21 @@ impl Executor {
 
     /// Names who publishes the port, when the engine knows.
     async fn port_taken(&self, message: String, port: Option<u16>) -> Failure {
+        let which = port.map_or_else(
+            || "a host port".to_owned(),
+            |port| format!("host port {port}"),
+        );
         let holders = match port {
             Some(port) => self.engine.publishers(port).await.unwrap_or_default(),
             None => Vec::new(),
         };
-        let message = match holders.as_slice() {
-            [] => format!(
-                "{message}; stop the program that listens there, or choose another hostPort"
-            ),
-            holders => format!(
-                "{message}{HELD_BY}{}: stop that, or choose another hostPort",
-                holders.join(", ")
-            ),
+        let what = match holders.as_slice() {
+            [] => format!("{which} is in use; stop the program that listens there"),
+            holders => format!("{which}{HELD_BY}{}; stop that", holders.join(", ")),
         };
         Failure {
             kind: FailureKind::PortTaken,
-            message,
+            message: format!("{what}, or choose another hostPort (the engine said: {message})"),
         }
     }
 

@@ -5,7 +5,7 @@ use crate::instance::InstancePlan;
 use crate::observed::{ContainerState, EngineView};
 
 /// What a message says before it names who holds a host port of which the engine says that it is taken.
-pub const HELD_BY: &str = "; it is held by ";
+pub const HELD_BY: &str = " is in use by ";
 
 /// How carrying out a plan ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

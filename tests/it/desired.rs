@@ -404,8 +404,8 @@ fn a_port_held_by_something_foreign_is_a_condition_that_names_the_holder_until_i
     server.write("process.yaml", &service("process", port));
     let message = server.until_reason("csvc", "process", "PortConflict");
     assert!(
-        message.contains(&port.to_string())
-            && message.contains(&format!("pid {}", std::process::id())),
+        message.contains(&format!("host port {port} is in use by process "))
+            && message.contains(&format!("(pid {})", std::process::id())),
         "{message}"
     );
     drop(taken);
@@ -419,7 +419,8 @@ fn a_port_held_by_something_foreign_is_a_condition_that_names_the_holder_until_i
     let foreign = Foreign::container(&["--name", &name, "-p", &format!("127.0.0.1:{port}:80")]);
     server.write("container.yaml", &service("container", port));
     let message = server.until_reason("csvc", "container", "PortConflict");
-    assert!(message.contains(&name), "{message}");
+    let said = format!("host port {port} is in use by container {name} (");
+    assert!(message.contains(&said), "{message}");
     assert_eq!(inspect(&foreign.id).unwrap()["State"]["Running"], true);
 }
 

@@ -130,12 +130,15 @@ fn somebody_who_was_faster_is_no_fault() {
 #[test]
 fn i4_a_port_whose_holder_is_gone_is_tried_at_once_and_one_whose_holder_was_not_known_waits() {
     for (who, known) in [
-        (format!("{HELD_BY}container proxy (0f0f): stop that"), true),
-        ("; stop the program that listens there".to_owned(), false),
+        (format!("{HELD_BY}container proxy (0f0f); stop that"), true),
+        (
+            " is in use; stop the program that listens there".to_owned(),
+            false,
+        ),
     ] {
         let mut world = declared();
         for _ in 0..2 {
-            let words = format!("port 5432 is already allocated{who}");
+            let words = format!("host port 5432{who}");
             world.engine.next_start = Some(failure(FailureKind::PortTaken, &words));
             world.pass_instance("db-0");
         }
