@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
+
+use crate::engine::Side;
 use crate::process::Processes;
 use crate::report::{Report, Times};
 use crate::say;
@@ -13,6 +16,9 @@ const WINDOW: Duration = Duration::from_mins(2);
 
 /// How often, with the server and without it, either first in turn: what the engine does by itself differs from minute to minute.
 const ROUNDS: u32 = 2;
+
+/// How often the server asks in a minute whether the engine is still there, while it tells nothing: every three seconds.
+const PINGS: f64 = 20.0;
 
 /// Measures the memory of a server that runs everything it should.
 pub(crate) async fn memory(
@@ -40,9 +46,11 @@ pub(crate) async fn measure(
 ) -> anyhow::Result<()> {
     memory(server, count, report).await?;
     let engine = Processes::of_engine(server.engine().address()).await?;
-    let (mut own, mut with, mut without, mut writes) = (0.0, 0.0, 0.0, 0.0);
+    let (mut own, mut with, mut without, mut writes, mut asked) = (0.0, 0.0, 0.0, 0.0, 0.0);
     let mut ready = Vec::new();
     let mut changes = 0.0;
+    say("letting the engine come to rest");
+    tokio::time::sleep(WINDOW).await;
     for round in 1..=ROUNDS {
         say(&format!(
             "idle with {count} services, round {round}: {} s with clos, as long without",
@@ -54,7 +62,9 @@ pub(crate) async fn measure(
             let both = tokio::try_join!(cpu_percent(&clos, WINDOW), cpu_percent(&engine, WINDOW))?;
             own += both.0 / f64::from(ROUNDS);
             with += both.1 / f64::from(ROUNDS);
-            writes += server.counts().await?.writes - before.writes;
+            let after = server.counts().await?;
+            writes += after.writes - before.writes;
+            asked += after.reads - before.reads;
             anyhow::Ok(())
         };
         let with_first = round % 2 == 1;
@@ -73,7 +83,7 @@ pub(crate) async fn measure(
 
     let minutes = f64::from(ROUNDS) * WINDOW.as_secs_f64() / 60.0;
     let extra = (with - without).max(0.0);
-    let (total, writes) = (own + extra, writes / minutes);
+    let (total, writes, asked) = (own + extra, writes / minutes, asked / minutes);
     report.row(
         format!("idle CPU with {count} services, of a core"),
         format!("{total:.2} % (clos {own:.2} %, engine's extra {extra:.2} %)"),
@@ -84,6 +94,27 @@ pub(crate) async fn measure(
         },
         "",
         "< 0.2 %",
+    );
+    let docker = server.engine().docker();
+    let list = cost(&engine, 50, async || {
+        let labels = server.engine().labels(Side::Clos);
+        server.engine().containers(labels).await.map(drop)
+    });
+    let list = list.await?;
+    let ping = cost(&engine, 500, async || {
+        docker.ping().await.map(drop).context("no answer to a ping")
+    });
+    let ping = ping.await?;
+    let calls = (asked * list + PINGS * ping) / 60.0;
+    report.plain(
+        "  what clos asks the engine in a minute",
+        format!(
+            "{asked:.1} lists of {:.1} ms, {PINGS:.0} pings of {:.1} ms: {:.2} %",
+            list * 1000.0,
+            ping * 1000.0,
+            calls * 100.0
+        ),
+        "",
     );
     report.plain(
         "store writes in an idle minute",
@@ -104,6 +135,19 @@ pub(crate) async fn measure(
         "0",
     );
     Ok(())
+}
+
+/// What a call costs the engine, in seconds of processor time. The kernel counts in hundredths of one, so it is made often.
+async fn cost(
+    engine: &Processes,
+    times: u32,
+    call: impl AsyncFn() -> anyhow::Result<()>,
+) -> anyhow::Result<f64> {
+    let before = engine.cpu_seconds()?;
+    for _ in 0..times {
+        call().await?;
+    }
+    Ok((engine.cpu_seconds()? - before) / f64::from(times))
 }
 
 /// What the server itself costs beside this many services.

@@ -48,6 +48,8 @@ pub(crate) struct Counts {
     pub(crate) writes: f64,
     /// Calls to the engine that change something.
     pub(crate) changes: f64,
+    /// Calls to the engine that change nothing. Asking whether it is there does not count.
+    pub(crate) reads: f64,
 }
 
 impl Folder {
@@ -240,18 +242,24 @@ impl Counts {
         let writes = text
             .lines()
             .find(|line| line.starts_with("clos_store_writes_total "));
-        let calls = text
+        let reads = |line: &&str| {
+            READS
+                .iter()
+                .any(|read| line.contains(&format!("operation=\"{read}\"")))
+        };
+        let (reads, changes): (Vec<&str>, Vec<&str>) = text
             .lines()
             .filter(|line| line.starts_with("clos_engine_call_seconds_count{"))
-            .filter(|line| {
-                !READS
-                    .iter()
-                    .any(|read| line.contains(&format!("operation=\"{read}\"")))
-            });
+            .partition(reads);
+        // Not `sum`, which is -0 when there is nothing to add.
+        let count = |lines: Vec<&str>| {
+            let values = lines.into_iter().filter_map(value);
+            values.fold(0.0, |sum, value| sum + value)
+        };
         Some(Self {
             writes: value(writes?)?,
-            // Not `sum`, which is -0 when there is nothing to add.
-            changes: calls.filter_map(value).fold(0.0, |sum, value| sum + value),
+            changes: count(changes),
+            reads: count(reads),
         })
     }
 }
@@ -358,6 +366,7 @@ clos_store_writes_total 17
         let expected = Counts {
             writes: 17.0,
             changes: 4.0,
+            reads: 42.0,
         };
         assert_eq!(Counts::of(text), Some(expected));
         let none = Counts::of("clos_store_writes_total 0\n").unwrap();
