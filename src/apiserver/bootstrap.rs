@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::State;
+use crate::audit;
+use crate::caller::Caller;
 use crate::core::established;
-use crate::filters::{Caller, audit};
 use crate::registry::{Kind, KindError};
 use crate::request::{ResourceRequest, Verb};
 use crate::schema::Findings;

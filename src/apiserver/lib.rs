@@ -1,14 +1,16 @@
 //! The embedded Kubernetes API: real clients talk to it over TLS, clos' own controllers in process, and both go the
 //! same way.
 //!
-//! In reading order: `server` accepts connections and `in_process` does without, `filters` is the chain every request goes through, `request` reads
-//! what it asks for, `endpoints` answers what is no resource (health, discovery, schemas, reviews, backups), `registry` and
+//! In reading order: `server` accepts connections and `in_process` does without, `filters` is the chain every request goes through, `caller` says who asks, `request` reads
+//! what it asks for, `audit` records it, `endpoints` answers what is no resource (health, discovery, schemas, reviews, backups), `registry` and
 //! `core` say which kinds there are, `verbs` does what is asked with any of them, `watch` follows changes, `storage`
 //! lays objects on the store. Pure functions they share: `status` (errors and their HTTP codes), `schema`, `cel` and
 //! `metadata` (what an object may be), `patch`, `selector`, `table`, `discovery`, `openapi`. Beside the requests:
 //! `bootstrap` (what must exist) and `maintenance` (what must not grow).
 
+mod audit;
 mod bootstrap;
+mod caller;
 mod cel;
 mod core;
 mod discovery;

@@ -18,7 +18,8 @@ use sha2::{Digest as _, Sha256};
 use tokio_util::io::ReaderStream;
 
 use crate::State;
-use crate::filters::{Caller, audit};
+use crate::audit;
+use crate::caller::Caller;
 use crate::status::ApiError;
 
 /// The digest of the whole answer, as RFC 9530 has it.

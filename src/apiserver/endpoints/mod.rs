@@ -14,7 +14,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::State;
-use crate::filters::Caller;
+use crate::caller::Caller;
 use crate::request::query::Query;
 use crate::status::ApiError;
 

@@ -4,7 +4,7 @@
 use clos_auth::Identity;
 use http::Method;
 
-use super::Caller;
+use crate::caller::Caller;
 use crate::status::ApiError;
 
 /// The identity of the caller; `None` only where nobody needs one, 401 everywhere else.

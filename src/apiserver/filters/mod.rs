@@ -2,7 +2,6 @@
 //! Kubernetes' own. Each filter is one step of `chain`; what is answered in the end is the business of `verbs` and
 //! `endpoints`.
 
-pub(crate) mod audit;
 mod authentication;
 mod authorization;
 
@@ -23,10 +22,11 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::State;
+use crate::audit::{self, About};
+use crate::caller::Caller;
 use crate::endpoints;
-use crate::registry::Kind;
+use crate::request::RequestInfo;
 use crate::request::query::Query;
-use crate::request::{RequestInfo, ResourceRequest};
 use crate::status::ApiError;
 use crate::verbs::{self, Call};
 
@@ -46,39 +46,11 @@ pub(crate) struct Remote(pub(crate) IpAddr);
 #[derive(Debug, Clone)]
 pub(crate) struct Closing(pub(crate) CancellationToken);
 
-/// Who asks, from where and with what.
-#[derive(Debug, Clone)]
-pub(crate) struct Caller {
-    /// Who; none is anonymous.
-    pub(crate) identity: Option<Identity>,
-    /// From where; none is within the process.
-    pub(crate) remote: Option<IpAddr>,
-    /// The request's id.
-    pub(crate) request_id: String,
-    /// What the client calls itself.
-    pub(crate) agent: Option<String>,
-    /// On whose behalf the client says it writes.
-    pub(crate) manager: Option<String>,
-    /// Whether nothing shall be written.
-    pub(crate) dry_run: bool,
-}
-
-/// An error that an answer was made of, for the filters behind.
-#[derive(Debug, Clone)]
-struct Refusal(ApiError);
-
 /// What metrics call a request.
 #[derive(Debug, Clone, Copy)]
 struct Labels {
     verb: &'static str,
     resource: &'static str,
-}
-
-/// What a request turned out to be about, for the audit of a denial.
-#[derive(Debug, Clone)]
-enum About {
-    Resource(ResourceRequest, Option<Arc<Kind>>),
-    Path(&'static str, String),
 }
 
 /// Answers a request. It never fails: what goes wrong is an answer, too.
@@ -95,20 +67,15 @@ pub(crate) async fn chain(state: Arc<State>, request: Request<Body>) -> Response
     let answer = answer(&state, &caller, parts, body, query, &mut labels, &mut about);
     let mut response = match AssertUnwindSafe(answer).catch_unwind().await {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => refusal(error),
+        Ok(Err(error)) => error.into_response(),
         Err(_) => {
             tracing::error!(request = caller.request_id, "answering a request panicked");
-            refusal(ApiError::internal(
-                "this is a fault of the server; its log says more",
-            ))
+            ApiError::internal("this is a fault of the server; its log says more").into_response()
         }
     };
     let code = response.status();
     if matches!(code, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-        let error = response
-            .extensions_mut()
-            .remove::<Refusal>()
-            .map(|refusal| refusal.0);
+        let error = response.extensions_mut().remove::<ApiError>();
         audit::denied(&state.journal, &caller, &about, code, error.as_ref()).await;
     }
     state.metrics.api_request(
@@ -120,13 +87,6 @@ pub(crate) async fn chain(state: Arc<State>, request: Request<Body>) -> Response
     if let Ok(id) = HeaderValue::from_str(&caller.request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
-    response
-}
-
-/// An error as an answer, which the filters behind recognise.
-pub(crate) fn refusal(error: ApiError) -> Response {
-    let mut response = error.clone().into_response();
-    response.extensions_mut().insert(Refusal(error));
     response
 }
 

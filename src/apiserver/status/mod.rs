@@ -309,6 +309,7 @@ impl fmt::Display for ApiError {
 
 impl std::error::Error for ApiError {}
 
+/// The answer carries the error, for the filters behind.
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = serde_json::to_vec(&*self.0)
@@ -324,6 +325,7 @@ impl IntoResponse for ApiError {
         if let Some(seconds) = seconds {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
+        response.extensions_mut().insert(self);
         response
     }
 }

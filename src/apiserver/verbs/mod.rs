@@ -18,7 +18,7 @@ mod watch;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use clos_store::Record;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
@@ -26,7 +26,8 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::State;
-use crate::filters::{self, Caller};
+use crate::audit;
+use crate::caller::Caller;
 use crate::registry::Kind;
 use crate::request::query::Query;
 use crate::request::{ResourceRequest, Verb};
@@ -34,7 +35,6 @@ use crate::status::ApiError;
 
 pub(crate) use answer::plain;
 use part::Part;
-pub(crate) use watch::WatchView;
 
 /// A request for a resource, with everything that answering it needs.
 #[derive(Clone)]
@@ -63,7 +63,7 @@ pub(crate) struct Call {
 pub(crate) async fn handle(mut call: Call) -> Response {
     let mut response = match dispatch(&mut call).await {
         Ok(response) => response,
-        Err(error) => filters::refusal(error),
+        Err(error) => error.into_response(),
     };
     for warning in &call.warnings {
         if let Some(value) = warning_header(warning) {
@@ -131,7 +131,7 @@ impl Call {
 
     /// The audit record of this request's change to `object`, answered with `code`; none where it is not recorded.
     fn record(&self, object: &Value, code: u16) -> Option<Record> {
-        filters::audit::change(
+        audit::change(
             &self.state.journal,
             &self.caller,
             &self.request,

@@ -16,7 +16,7 @@ use crate::request::media::{Offer, Output, Shape};
 use crate::status::ApiError;
 use crate::storage::{self, Object, Position, prefix};
 use crate::table::partial;
-use crate::watch::{Feed, Follower};
+use crate::watch::{Feed, Follower, View};
 
 /// A watch without a time limit of its own ends after half an hour to an hour, so that clients spread over servers.
 const SHORTEST_SECONDS: u64 = 1800;
@@ -59,7 +59,7 @@ pub(super) fn watch(call: &Call) -> Result<Response, ApiError> {
         deadline: Instant::now() + Duration::from_secs(seconds),
         closing: call.closing.clone(),
     };
-    let view = WatchView {
+    let view = Seen {
         call: call.detached(),
         output,
         selection,
@@ -71,21 +71,19 @@ pub(super) fn watch(call: &Call) -> Result<Response, ApiError> {
     Ok(response)
 }
 
-/// How one watch sees objects: which it may see, and in which form.
-pub(crate) struct WatchView {
+/// One watch's view, by the call that opened it.
+struct Seen {
     call: Call,
     output: Output,
     selection: Selection,
 }
 
-impl WatchView {
-    /// Whether the watch is about this object.
-    pub(crate) fn sees(&self, entry: &clos_store::Entry) -> Result<bool, ApiError> {
+impl View for Seen {
+    fn sees(&self, entry: &clos_store::Entry) -> Result<bool, ApiError> {
         self.selection.matches(&self.call.kind, entry)
     }
 
-    /// The text of the object as an event carries it; `first` is true until one event was sent.
-    pub(crate) fn text(&self, entry: clos_store::Entry, first: bool) -> Result<Vec<u8>, ApiError> {
+    fn text(&self, entry: clos_store::Entry, first: bool) -> Result<Vec<u8>, ApiError> {
         let object = Object::Stored(entry);
         match self.output.shape {
             Shape::Object | Shape::MetadataList => object.into_json(&self.call.kind),
@@ -105,8 +103,7 @@ impl WatchView {
         }
     }
 
-    /// The object of a bookmark: a kind and a resource version, nothing else.
-    pub(crate) fn bookmark(
+    fn bookmark(
         &self,
         revision: u64,
         initial_events_end: bool,

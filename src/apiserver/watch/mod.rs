@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::status::ApiError;
 use crate::storage::watch_error;
-use crate::verbs::WatchView;
 
 /// How often a client that asked for bookmarks is told how far it is.
 const BOOKMARK_INTERVAL: Duration = Duration::from_mins(1);
@@ -22,6 +21,23 @@ const BOOKMARK_INTERVAL: Duration = Duration::from_mins(1);
 const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
 /// How many bytes of initial objects are sent at once.
 const CHUNK: usize = 64 * 1024;
+
+/// How one watch sees objects: which it may see, and in which form.
+pub(crate) trait View {
+    /// Whether the watch is about this object.
+    fn sees(&self, entry: &Entry) -> Result<bool, ApiError>;
+
+    /// The text of the object as an event carries it; `first` is true until one event was sent.
+    fn text(&self, entry: Entry, first: bool) -> Result<Vec<u8>, ApiError>;
+
+    /// The object of a bookmark: a kind and a resource version, nothing else.
+    fn bookmark(
+        &self,
+        revision: u64,
+        initial_events_end: bool,
+        first: bool,
+    ) -> Result<Vec<u8>, ApiError>;
+}
 
 /// What a watch is fed with.
 pub(crate) struct Feed {
@@ -40,8 +56,8 @@ pub(crate) struct Feed {
 }
 
 /// The state of one watch.
-pub(crate) struct Follower {
-    view: WatchView,
+pub(crate) struct Follower<V> {
+    view: V,
     initial: Option<VecDeque<Entry>>,
     changes: Option<Watch>,
     failed: Option<ApiError>,
@@ -61,9 +77,9 @@ enum Step {
     End,
 }
 
-impl Follower {
+impl<V: View + Send + Sync> Follower<V> {
     /// A watch that has sent nothing yet.
-    pub(crate) fn new(feed: Feed, view: WatchView) -> Self {
+    pub(crate) fn new(feed: Feed, view: V) -> Self {
         let (changes, failed) = match feed.changes {
             Ok(changes) => (Some(changes), None),
             Err(error) => (None, Some(error)),

@@ -2,17 +2,28 @@
 //! denial, and every backup, which holds all secrets. Other reads, dry runs, and the reports of components are not: a component's reconcile
 //! has an event of its own.
 
+use std::sync::Arc;
+
 use clos_audit::{Event, Journal, JournalError, Object, ObjectRef, Outcome, Request};
 use clos_auth::Method;
 use clos_store::Record;
 use http::StatusCode;
 use serde_json::Value;
 
-use super::{About, Caller};
+use crate::caller::Caller;
 use crate::registry::Kind;
 use crate::request::ResourceRequest;
 use crate::status::ApiError;
 use crate::storage::place;
+
+/// What a request turned out to be about, for the audit of a denial.
+#[derive(Debug, Clone)]
+pub(crate) enum About {
+    /// A resource; its kind is none when there is no such resource.
+    Resource(ResourceRequest, Option<Arc<Kind>>),
+    /// The method's word and the path.
+    Path(&'static str, String),
+}
 
 /// The record of a change to `object`, answered with `code`; none for what is not recorded.
 pub(crate) fn change(
@@ -74,7 +85,7 @@ pub(crate) async fn exported(
 }
 
 /// Records that a request was refused. The refusal stands even when it cannot be recorded.
-pub(super) async fn denied(
+pub(crate) async fn denied(
     journal: &Journal,
     caller: &Caller,
     about: &About,
