@@ -10,13 +10,8 @@ use serde_json::{Map, Value, json};
 
 use super::OpenApiKind;
 use super::publish::publish;
+use super::reference::{SCALE, meta_reference, reference};
 use crate::discovery::ResourceDescription;
-
-/// Kubernetes' own types that operations refer to.
-const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
-const SCALE: &str = "io.k8s.api.autoscaling.v1.Scale";
-/// The type of a value that is a number or a text.
-pub(super) const INT_OR_STRING: &str = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
 
 /// The types whose name and version stand for one kind wherever they appear.
 const SELF_DESCRIBING: [(&str, &str, &str, &str); 3] = [
@@ -61,21 +56,6 @@ pub(super) fn name(resource: &ResourceDescription) -> String {
 /// The component of its lists.
 pub(super) fn list_name(resource: &ResourceDescription) -> String {
     format!("{}List", name(resource))
-}
-
-/// A reference to a component.
-pub(super) fn reference(component: &str) -> Value {
-    json!({ "$ref": format!("#/components/schemas/{component}") })
-}
-
-/// A reference to one of Kubernetes' own types.
-pub(super) fn meta_reference(kind: &str) -> Value {
-    reference(&format!("{META}.{kind}"))
-}
-
-/// A reference to the type of the `scale` subresource.
-pub(super) fn scale_reference() -> Value {
-    reference(SCALE)
 }
 
 /// The group, version and kind that tell clients which component or operation is about what.

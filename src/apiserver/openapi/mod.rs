@@ -4,6 +4,7 @@
 mod components;
 mod paths;
 mod publish;
+mod reference;
 #[cfg(test)]
 mod tests;
 

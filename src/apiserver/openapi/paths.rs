@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::components::{kind_marker, list_name, meta_reference, name, reference, scale_reference};
+use super::components::{kind_marker, list_name, name};
+use super::reference::{meta_reference, reference, scale_reference};
 use super::{OpenApiKind, place};
 
 const JSON: &str = "application/json";

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::components::INT_OR_STRING;
+use super::reference::{INT_OR_STRING, reference};
 
 /// Rewrites a schema and everything below it: a default is told in the description, and a number-or-text refers to the
 /// type whose name says so.
@@ -14,8 +14,10 @@ pub(super) fn publish(schema: &mut Value) {
     if schema.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true))
         && !schema.contains_key("allOf")
     {
-        let reference = super::components::reference(INT_OR_STRING);
-        schema.insert("allOf".to_owned(), Value::Array(vec![reference]));
+        schema.insert(
+            "allOf".to_owned(),
+            Value::Array(vec![reference(INT_OR_STRING)]),
+        );
     }
     for (keyword, below) in schema {
         match (keyword.as_str(), below) {
