@@ -62,6 +62,36 @@ async fn i9_every_mutation_and_denial_has_exactly_one_audit_event() {
 }
 
 #[tokio::test]
+async fn i9_a_denial_says_what_the_client_was_told() {
+    let server = Server::new().await;
+    for identity in [None, Some(user("jane", &["shop"]))] {
+        let answer = read(
+            server
+                .open(
+                    identity,
+                    "DELETE",
+                    &format!("{WIDGETS}/a"),
+                    &[],
+                    Body::empty(),
+                )
+                .await,
+        )
+        .await;
+        let told: serde_json::Value = serde_json::from_str(&answer.text).unwrap();
+        let event = server.journal().pop().unwrap();
+        assert_eq!(event.cause.as_deref(), told["message"].as_str());
+        let request = event.request.unwrap();
+        assert_eq!(request.reason.as_deref(), told["reason"].as_str());
+        assert_eq!(told["code"], request.code);
+        assert!(
+            request.code == 401 || request.code == 403,
+            "{}",
+            request.code
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_component_is_not_audited_for_reporting_but_for_everything_else() {
     let server = Server::new().await;
     server.widget("a").await;

@@ -174,6 +174,18 @@ impl Server {
 
     /// The audit journal as `verb object result`.
     pub(crate) fn journal_lines(&self) -> Vec<String> {
+        let lines = self.journal().into_iter().map(|event| {
+            let code = event.request.map_or(0, |request| request.code);
+            format!(
+                "{} {} {} {:?} {code}",
+                event.actor, event.verb, event.object, event.result
+            )
+        });
+        lines.collect()
+    }
+
+    /// What the audit journal tells.
+    pub(crate) fn journal(&self) -> Vec<clos_audit::Event> {
         let records = self
             .store
             .journal(&clos_store::JournalQuery::default())
@@ -181,14 +193,7 @@ impl Server {
         let entries = records
             .iter()
             .map(|record| serde_json::from_slice::<clos_audit::Entry>(&record.bytes).unwrap());
-        let lines = entries.map(|entry| {
-            let code = entry.event.request.map_or(0, |request| request.code);
-            format!(
-                "{} {} {} {:?} {code}",
-                entry.event.actor, entry.event.verb, entry.event.object, entry.event.result
-            )
-        });
-        lines.collect()
+        entries.map(|entry| entry.event).collect()
     }
 }
 

@@ -91,6 +91,20 @@ impl Refusals {
     }
 }
 
+/// Kinds whose objects lie in a namespace.
+pub(crate) trait Namespaced:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug
+{
+}
+
+impl<K> Namespaced for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Debug
+{
+}
+
 /// An engine on which `web:1` and `web:2` are present and run.
 pub(crate) fn engine() -> Builder {
     LazyLock::force(&START);
@@ -248,13 +262,7 @@ impl World {
     }
 
     /// Changes an object of the namespace `default` by a merge patch.
-    pub(crate) async fn patch<K>(&self, name: &str, patch: Value)
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + DeserializeOwned
-            + Debug,
-    {
+    pub(crate) async fn patch<K: Namespaced>(&self, name: &str, patch: Value) {
         self.api::<K>()
             .patch(name, &PatchParams::default(), &Patch::Merge(patch))
             .await
@@ -268,21 +276,12 @@ impl World {
     }
 
     /// Objects of the namespace `default`.
-    pub(crate) fn api<K>(&self) -> Api<K>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    {
+    pub(crate) fn api<K: Namespaced>(&self) -> Api<K> {
         Api::namespaced(self.client.clone(), "default")
     }
 
     /// Deletes an object of the namespace `default`.
-    pub(crate) async fn delete<K>(&self, name: &str)
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + DeserializeOwned
-            + Debug,
-    {
+    pub(crate) async fn delete<K: Namespaced>(&self, name: &str) {
         self.api::<K>()
             .delete(name, &kube::api::DeleteParams::default())
             .await
