@@ -135,10 +135,19 @@ impl<'a> Draft<'a> {
 
     fn stop(&mut self) -> Standing {
         self.backoff = None;
+        let kept = self.sorted.kept;
         if let Ok(desired) = self.input.desired {
+            // It is never started again as it is, and would keep the port from everybody.
+            if let Some(kept) = kept.filter(|kept| {
+                !ownership::runs(kept)
+                    && self.over().is_none()
+                    && self.outlives_a_port(desired, kept)
+            }) {
+                let why = "publishes a port that is not declared any more";
+                self.remove_steps(kept, why, Vec::new());
+            }
             self.release_steps(desired);
         }
-        let kept = self.sorted.kept;
         if let Some(kept) = kept.filter(|container| ownership::runs(container)) {
             if self.status().and_then(|status| status.state) == Some(InstanceState::Stopped) {
                 self.found(

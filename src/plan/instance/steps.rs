@@ -168,6 +168,13 @@ impl Draft<'_> {
             .collect()
     }
 
+    /// Whether a container publishes a port that is held and not declared any more.
+    pub(super) fn outlives_a_port(&self, desired: &Desired, container: &Container) -> bool {
+        let ports = Ports::of(self.input.instance, desired.claims(), self.input.ports);
+        let mut superfluous = ports.superfluous.into_iter();
+        superfluous.any(|port| publishes(container, port))
+    }
+
     /// Releases what is held and not declared any more, once no container of ours uses it.
     pub(super) fn release_steps(&mut self, desired: &Desired) {
         let kept = self.sorted.kept.map(|container| container.id.as_str());
@@ -177,13 +184,7 @@ impl Draft<'_> {
             .iter()
             .any(|step| removed(&step.action).is_some_and(|id| Some(id) == kept));
         for port in Ports::of(self.input.instance, desired.claims(), self.input.ports).superfluous {
-            let used = |container: &&Container| {
-                let mut ports = container.live.ports.iter();
-                ports.any(|used| {
-                    used.host_port == port.spec.port && used.protocol == port.spec.protocol
-                })
-            };
-            let kept_uses_it = self.sorted.kept.as_ref().is_some_and(used);
+            let kept_uses_it = self.sorted.kept.is_some_and(|kept| publishes(kept, port));
             if (replaced || !kept_uses_it) && self.sorted.leaving.is_empty() {
                 self.release_step(port, "not declared any more");
             }
@@ -298,4 +299,9 @@ fn existing(container: &Container) -> Target {
         id: container.id.clone(),
         name: container.name.clone(),
     }
+}
+
+fn publishes(container: &Container, port: &clos_resources::Port) -> bool {
+    let mut ports = container.live.ports.iter();
+    ports.any(|used| used.host_port == port.spec.port && used.protocol == port.spec.protocol)
 }

@@ -102,17 +102,19 @@ fn a_port_whose_claim_was_deleted_by_hand_is_claimed_again_under_the_running_con
 }
 
 #[test]
-fn i4_a_port_that_is_not_declared_any_more_stays_held_while_a_stopped_container_has_it() {
+fn i4_a_port_that_is_not_declared_any_more_is_given_back_with_the_stopped_container_that_has_it() {
     let mut world = World::running([web(8080)]);
     world.change("web", json!({"state": "Stopped"}));
     world.settle();
     world.change("web", json!({"ports": []}));
     world.settle();
     assert_eq!(world.instances["web-0"].spec.state, State::Stopped);
-    assert_eq!(world.ports.len(), 1);
+    assert!(world.ports.is_empty());
+    assert!(world.engine.containers.is_empty());
     world.change("web", json!({"state": "Running"}));
     world.settle();
     assert!(world.ports.is_empty());
+    assert_eq!(world.engine.containers.len(), 1);
 }
 
 #[test]
